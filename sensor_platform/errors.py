@@ -1,0 +1,122 @@
+"""The one error tree, and the one table of dead-letter codes.
+
+Whether a thing may be tried again is a property of its class, and so is the exit code of a command that ends with it.
+Facts are attributes; prose is in `str()`: what, where, what to do.
+"""
+
+from typing import ClassVar, Literal, get_args
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CONFIGURATION = 78
+
+
+class SensorPlatformError(Exception):
+    """Root of every error that the platform raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = EXIT_FAILED
+
+
+class ConfigurationError(SensorPlatformError):
+    """A setting or a route file that cannot be used; one line says which, where and what is accepted."""
+
+    exit_code = EXIT_CONFIGURATION
+
+
+class StagingError(SensorPlatformError):
+    """The staging area could not be read or written."""
+
+
+class DamagedMicroBatchError(StagingError):
+    """A sealed micro-batch whose bytes are not those that were written."""
+
+
+class StagingUnavailableError(StagingError):
+    """Messages cannot be staged just now (disk full, failed fsync): they stay with the broker."""
+
+    retryable = True
+
+
+class CollectorBusyError(StagingError):
+    """Another collector holds the lock of this staging folder."""
+
+
+class BrokerError(SensorPlatformError):
+    """Anything the broker refused or failed to do."""
+
+    retryable = True
+
+
+class BrokerUnreachableError(BrokerError):
+    """No connection: nobody listens, no route, a time-out."""
+
+
+class TlsRefusedError(BrokerError):
+    """The TLS handshake failed: certificate, host name or protocol."""
+
+
+class CredentialsRefusedError(BrokerError):
+    """CONNACK says bad user name or password, or not authorised."""
+
+
+class SubscriptionRefusedError(BrokerError):
+    """SUBACK says no for at least one filter."""
+
+
+class ClientIdTakenError(BrokerError):
+    """Another client connected with our client id."""
+
+
+class NoMatchingSubscribersError(BrokerError):
+    """The broker has no subscriber for the topic: nothing would have kept the message [MQTT5 PUBACK 0x10]."""
+
+    retryable = False
+
+
+class DatabaseUnavailableError(SensorPlatformError):
+    """PostgreSQL does not answer."""
+
+    retryable = True
+
+
+class AccountingError(SensorPlatformError):
+    """The counts of a micro-batch do not add up: nothing of it is committed."""
+
+
+class NotRunningError(SensorPlatformError):
+    """A command needs a running platform and found none."""
+
+
+Stage = Literal["route", "decode", "schema", "range", "time"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+#: Every dead-letter code: its stage, and what it means to a person.
+DEAD_LETTER_CODES: dict[str, tuple[Stage, str]] = {
+    "no_route": ("route", "no route's filter matches the topic"),
+    "invalid_topic": ("route", "the topic is not valid UTF-8, or has characters that PostgreSQL cannot store"),
+    "payload_too_large": ("decode", "the payload is larger than MQTT_MAX_PAYLOAD_BYTES"),
+    "empty_payload": ("decode", "the payload has no bytes"),
+    "invalid_encoding": ("decode", "the payload is not valid UTF-8"),
+    "invalid_json": ("decode", "the payload is not valid JSON"),
+    "invalid_csv": ("decode", "the payload is not CSV with a header and rows of the same width"),
+    "too_deep": ("decode", "the payload is nested deeper than the limit"),
+    "text_not_storable": ("decode", "a string holds U+0000 or a lone surrogate, which PostgreSQL cannot store"),
+    "not_an_object": ("decode", "the payload is neither an object nor an array of objects"),
+    "no_readings": ("decode", "the message yields no reading"),
+    "missing_value": ("decode", "the value is null"),
+    "value_not_number": ("decode", "the value is not a number, a boolean or a string that reads as a number"),
+    "nan_not_allowed": ("decode", "the value is NaN or infinite and the route does not say allow_nan"),
+    "number_out_of_range": ("decode", "the number does not fit in 64 bits"),
+    "invalid_timestamp": ("decode", "the time field is not a time"),
+    "invalid_quality": ("decode", "the quality is not one of good, uncertain, bad"),
+    "invalid_metric": ("decode", "the metric's name is not a string"),
+    "transformer_failed": ("decode", "the transformer raised an error"),
+    "invalid_reading": ("schema", "a field of the reading is missing or of the wrong type"),
+    "unit_mismatch": ("schema", "the unit differs from the one of the series"),
+    "refused_by_database": ("schema", "PostgreSQL refused the row"),
+    "below_minimum": ("range", "the value is below the sensor's own limit"),
+    "above_maximum": ("range", "the value is above the sensor's own limit"),
+    "before_valid_time": ("time", "the time is before 2001-01-01: an unset clock"),
+    "in_the_future": ("time", "the time is more than five minutes after the message was received"),
+}

@@ -1,0 +1,224 @@
+"""Every setting, one tree, parsed once at the edge and passed on.
+
+The alias of a field is its environment variable; `NAME_FILE` names a file that holds the value, for secrets. The order
+is environment, then the `.env` file of the working folder, then the default. Plain pydantic models rather than
+pydantic-settings: the tree is built from one merged mapping, so a test or a script builds it without an environment.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from sensor_platform.errors import ConfigurationError
+
+BROKER_SCHEMES = ("mqtt", "mqtts", "ws", "wss")
+
+
+def _broker_url(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        bad = parts.scheme not in BROKER_SCHEMES or not parts.hostname or (parts.port == 0)
+    except ValueError:
+        bad = True
+    if bad:
+        raise ValueError("accepted: mqtt://, mqtts://, ws:// or wss:// with a host and an optional port")
+    return value
+
+
+def _database_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+        raise ValueError("accepted: postgresql://user:password@host:port/database")
+    return value
+
+
+def _staging_url(value: str | None) -> str | None:
+    if value is not None and urlsplit(value).scheme != "file":
+        raise ValueError("accepted: file:///absolute/path")
+    return value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="forbid")
+
+
+class MqttSettings(_Section):
+    """The broker, the session and the micro-batches of the collector."""
+
+    broker_url: Annotated[str | None, AfterValidator(_broker_url)] = Field(
+        None, alias="MQTT_BROKER_URL", description="mqtt://, mqtts://, ws://, wss://; empty: the embedded broker"
+    )
+    client_id: str | None = Field(
+        None, alias="MQTT_CLIENT_ID", description="stable client id of the collector; empty: made once, kept in the home"
+    )
+    username: str | None = Field(None, alias="MQTT_USERNAME", description="user name at the broker")
+    password: SecretStr | None = Field(None, alias="MQTT_PASSWORD", description="password at the broker")
+    tls_enabled: bool = Field(False, alias="MQTT_TLS_ENABLED", description="TLS also where the URL does not say so")
+    tls_ca: Path | None = Field(None, alias="MQTT_TLS_CA", description="CA file; empty: the system's store")
+    tls_cert: Path | None = Field(None, alias="MQTT_TLS_CERT", description="client certificate")
+    tls_key: Path | None = Field(None, alias="MQTT_TLS_KEY", description="key of the client certificate")
+    protocol: Literal["auto", "5", "3.1.1"] = Field(
+        "auto", alias="MQTT_PROTOCOL", description="auto: MQTT 5, and 3.1.1 where the broker has no 5"
+    )
+    keep_alive_s: int = Field(30, alias="MQTT_KEEP_ALIVE", ge=5, le=65535, description="seconds")
+    connect_timeout_s: float = Field(10, alias="MQTT_CONNECT_TIMEOUT", gt=0, description="seconds")
+    session_expiry_s: int = Field(
+        604800, alias="MQTT_SESSION_EXPIRY", ge=60, le=0xFFFFFFFF, description="seconds that the broker keeps the session"
+    )
+    receive_maximum: int = Field(
+        20000, alias="MQTT_RECEIVE_MAXIMUM", ge=1, le=65535, description="messages in flight that we allow the broker"
+    )
+    linger_ms: int = Field(
+        5, alias="MQTT_LINGER", ge=0, le=1000, description="milliseconds a group waits for company before its fsync"
+    )
+    buffer_max_size: int = Field(
+        100_000, alias="MQTT_BUFFER_MAX_SIZE", ge=1, description="messages at which an open micro-batch is sealed"
+    )
+    buffer_flush_interval_ms: int = Field(
+        2000, alias="MQTT_BUFFER_FLUSH_INTERVAL", ge=10, description="milliseconds after which a micro-batch is sealed"
+    )
+    max_payload_bytes: int = Field(
+        4_194_304, alias="MQTT_MAX_PAYLOAD_BYTES", ge=1, description="a larger payload becomes a dead letter"
+    )
+    reconnect_min_s: float = Field(0.5, alias="MQTT_RECONNECT_MIN", gt=0, description="seconds, first backoff")
+    reconnect_max_s: float = Field(30, alias="MQTT_RECONNECT_MAX", gt=0, description="seconds, cap of the backoff")
+
+
+class HealthSettings(_Section):
+    """Thresholds of the alert rules; 0 switches a rule off."""
+
+    message_rate: float = Field(
+        1000, alias="MQTT_THRESHOLD_MESSAGE_RATE", ge=0, description="messages/s; the alert fires above it"
+    )
+    error_rate_percent: float = Field(
+        5,
+        alias="MQTT_THRESHOLD_ERROR_RATE",
+        ge=0,
+        le=100,
+        description="messages dead-lettered or partial / staged over five minutes, in percent; fires above it",
+    )
+    dead_letter_backlog: int = Field(
+        10_000, alias="DEAD_LETTER_THRESHOLD_BACKLOG", ge=0, description="pending dead letters; fires above it"
+    )
+    collector_down_s: float = Field(
+        30, alias="COLLECTOR_THRESHOLD_DOWN", ge=0, description="seconds without a heartbeat, or without a connection"
+    )
+
+
+class DeadLetterSettings(_Section):
+    """How often a dead letter is tried again."""
+
+    max_attempts: int = Field(5, alias="DEAD_LETTER_MAX_ATTEMPTS", ge=1, description="then it is exhausted")
+    first_backoff_s: float = Field(60, alias="DEAD_LETTER_BACKOFF", gt=0, description="seconds; doubles each time")
+
+
+class ApiSettings(_Section):
+    """Ports of what people open in a browser, and the channels of the live stream."""
+
+    host: Literal["127.0.0.1"] = Field("127.0.0.1", alias="API_HOST", description="loopback only")
+    port: int = Field(8080, alias="API_PORT", ge=1, le=65535, description="next free port when taken")
+    dagster_port: int = Field(3000, alias="DAGSTER_PORT", ge=1, le=65535, description="next free port when taken")
+    broker_port: int = Field(1883, alias="BROKER_PORT", ge=1, le=65535, description="next free port when taken")
+    live_channels: str = Field(
+        "{work_unit}/{sensor}",
+        alias="LIVE_CHANNELS",
+        description="live channel of a topic: comma-separated FILTER=CHANNEL pairs, or one template for every route",
+    )
+
+
+class Settings(_Section):
+    """The whole tree. Build it with `load_settings()`, or by hand: `Settings(mqtt=MqttSettings(broker_url=...))`."""
+
+    environment: Literal["development", "test", "production"] = Field(
+        "development", alias="SENSOR_PLATFORM_ENV", description="development, test, production"
+    )
+    home: Path = Field(
+        Path(".sensor-platform"), alias="SENSOR_PLATFORM_HOME", description="where embedded parts keep their data"
+    )
+    routes_file: Path | None = Field(
+        None,
+        alias="SENSOR_PLATFORM_ROUTES",
+        description="route file; empty: routes.yaml in the working folder, otherwise the packaged default",
+    )
+    database_url: Annotated[SecretStr | None, AfterValidator(_database_url)] = Field(
+        None, alias="DATABASE_URL", description="postgresql://...; empty: the embedded PostgreSQL"
+    )
+    staging_url: Annotated[str | None, AfterValidator(_staging_url)] = Field(
+        None, alias="STAGING_URL", description="file:///...; empty: under the home folder"
+    )
+    mqtt: MqttSettings = Field(default_factory=MqttSettings)
+    health: HealthSettings = Field(default_factory=HealthSettings)
+    dead_letters: DeadLetterSettings = Field(default_factory=DeadLetterSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+
+    @model_validator(mode="after")
+    def _absolute_home(self) -> "Settings":
+        # Children of `up` run elsewhere: the home must mean the same folder there.
+        object.__setattr__(self, "home", self.home.expanduser().absolute())
+        return self
+
+
+SECTIONS: dict[str, type[_Section]] = {
+    "mqtt": MqttSettings,
+    "health": HealthSettings,
+    "dead_letters": DeadLetterSettings,
+    "api": ApiSettings,
+}
+
+
+def load_settings(environ: Mapping[str, str] | None = None, *, env_file: Path | None = Path(".env")) -> Settings:
+    """Settings from the environment and an optional `.env` file.
+
+    Raises:
+        ConfigurationError: one line that names the setting, its value (never a secret) and what is accepted.
+    """
+    values = _merged(os.environ if environ is None else environ, env_file)
+    tree: dict[str, Any] = {name: _section(cls, values) for name, cls in SECTIONS.items()}
+    return Settings(**_checked(Settings, {**_known(Settings, values), **tree}))
+
+
+def _merged(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    from_file = dotenv_values(env_file) if env_file is not None and env_file.is_file() else {}
+    merged = {name: value for name, value in {**from_file, **environ}.items() if value}
+    for cls in (Settings, *SECTIONS.values()):
+        for field in cls.model_fields.values():
+            name = field.alias
+            if name is not None and f"{name}_FILE" in merged:
+                merged[name] = _read_secret(f"{name}_FILE", merged[f"{name}_FILE"])
+    return merged
+
+
+def _read_secret(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as err:
+        raise ConfigurationError(f"{name}={path}: cannot read the file: {err.strerror}") from err
+
+
+def _known(cls: type[_Section], values: Mapping[str, str]) -> dict[str, Any]:
+    return {f.alias: values[f.alias] for f in cls.model_fields.values() if f.alias is not None and f.alias in values}
+
+
+def _section(cls: type[_Section], values: Mapping[str, str]) -> _Section:
+    return cls(**_checked(cls, _known(cls, values)))
+
+
+def _checked(cls: type[_Section], values: dict[str, Any]) -> dict[str, Any]:
+    try:
+        cls(**values)
+    except ValidationError as err:
+        first = err.errors()[0]
+        name = str(first["loc"][0])
+        field = next(f for f in cls.model_fields.values() if f.alias == name)
+        secret = "Secret" in str(field.annotation)
+        shown = "(not shown)" if secret else values.get(name)
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{name}={shown}: {reason} ({field.description})") from err
+    return values

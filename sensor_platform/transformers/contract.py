@@ -1,0 +1,85 @@
+"""The one contract of every format: a column of payloads and a route in, readings and refusals out.
+
+Column-wise, because a Python call a message is what makes decoders slow. A transformer never raises for bad input: it
+says which message (and which reading of it) is refused, and why.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sensor_platform.errors import DEAD_LETTER_CODES, Stage
+
+if TYPE_CHECKING:
+    from sensor_platform.routes.model import Route
+
+#: `ordinal` of a refusal that concerns the whole message.
+WHOLE_MESSAGE = -1
+
+
+class Quality(IntEnum):
+    """OPC UA's three severities; the number is what the tables hold."""
+
+    GOOD = 0
+    UNCERTAIN = 1
+    BAD = 2
+
+
+#: Columns of `Decoded.readings`, in order. `message` is the place in the payload column; `ordinal` the reading's place in
+#: its message; `time` int64 microseconds since 1970 UTC; `value` float64; `text` and `unit` str or None; `quality` int8.
+#: `value` is NaN where the reading has text only; a NaN that is a value has no text.
+READING_COLUMNS = (
+    "message",
+    "ordinal",
+    "work_unit",
+    "sensor",
+    "metric",
+    "time",
+    "timed_by_receipt",
+    "value",
+    "text",
+    "unit",
+    "quality",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadColumn:
+    """The messages of one route in one group. All sequences have the same length."""
+
+    payloads: Sequence[bytes]
+    received_at: np.ndarray  # int64, microseconds since 1970 UTC
+    topics: Sequence[str]
+    captures: Sequence[dict[str, str]]  # named captures of the route's filter, one dict a message (shared between them)
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One message, or one reading of it, that cannot go on. `code` is a key of DEAD_LETTER_CODES."""
+
+    message: int
+    ordinal: int
+    code: str
+    detail: str
+
+    @property
+    def stage(self) -> Stage:
+        return DEAD_LETTER_CODES[self.code][0]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a payload column became. A message in neither part yields nothing and is refused as `no_readings`."""
+
+    readings: pd.DataFrame
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+Transformer = Callable[[PayloadColumn, "Route"], Decoded]
