@@ -1,0 +1,63 @@
+"""The `sensor-platform` command. Each command's module is imported when it is called: `--help` pays for click alone."""
+
+import importlib
+import sys
+
+import click
+
+from sensor_platform import __version__
+
+#: Command -> (module, one line of help). The module has a click command named like the command, "-" as "_".
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("platform", "Start every part of the platform and keep it running."),
+    "demo": ("demo", "Start the platform, feed it a simulated plant and account for every message."),
+    "collect": ("collect", "Run the collector alone."),
+    "process": ("process", "Load all that is pending once, in this process."),
+    "status": ("status", "Say how the platform is, and what became of its messages."),
+    "simulate": ("simulate", "Publish the messages of a simulated plant."),
+    "replay": ("replay", "Publish recorded data from a CSV file."),
+    "publish": ("publish", "Publish one message."),
+    "metrics": ("metrics", "Print readings of a sensor."),
+    "dead-letters": ("dead_letters", "List, show, retry or discard dead letters."),
+    "trace": ("trace", "Show the bytes that a reading came from."),
+    "decode": ("decode", "Show what a payload becomes, without a database."),
+    "sensors": ("sensors", "List sensors, set their limits and their work units."),
+    "alerts": ("alerts", "List alerts."),
+    "routes": ("routes", "Check the route file."),
+    "db": ("db", "Create or upgrade the tables."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"sensor_platform.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sensor-platform")
+def sensor_platform() -> None:
+    """MQTT sensor data in, validated metric tables out, every message accounted for."""
+
+
+def main() -> None:
+    """Entry point: our own errors become one line on stderr and their exit code."""
+    from sensor_platform.errors import SensorPlatformError
+
+    try:
+        sensor_platform(standalone_mode=True)
+    except SensorPlatformError as err:
+        click.echo(f"sensor-platform: {err}", err=True)
+        sys.exit(err.exit_code)

@@ -1,0 +1,296 @@
+"""Every table of ours, in the schema `sensor_platform`. Dagster's own stay in `public`.
+
+`metric` has no unique key on purpose: two different values at one time are both real, and a unique (series, time) would
+lose one of them in silence. What is equal is found by the load, under its lock, and kept aside in `metric_duplicate`.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "sensor_platform"
+
+metadata = sa.MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    },
+)
+
+Timestamp = sa.TIMESTAMP(timezone=True)
+
+
+def _now(name: str, comment: str) -> sa.Column[object]:
+    return sa.Column(name, Timestamp, nullable=False, server_default=sa.func.now(), comment=comment)
+
+
+installation = sa.Table(
+    "installation",
+    metadata,
+    sa.Column("only", sa.Boolean, primary_key=True, server_default=sa.true(), comment="one row"),
+    sa.Column("first_hour", Timestamp, nullable=False, comment="first received hour; the hourly partitions start here"),
+    sa.CheckConstraint("only", name="only"),
+    comment="Facts kept once for this database",
+)
+
+work_unit = sa.Table(
+    "work_unit",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("parent_id", sa.ForeignKey("work_unit.id"), comment="the place that holds this one"),
+    comment="Places in the plant (enterprise / site / area / line / cell, ISA-95)",
+)
+
+sensor = sa.Table(
+    "sensor",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("work_unit_id", sa.ForeignKey("work_unit.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, comment="for people; editable"),
+    _now("first_seen_at", "when the first reading of it was registered"),
+    sa.UniqueConstraint("work_unit_id", "name"),
+    comment="Sensors, registered on first sight; the identity is (work unit, name)",
+)
+
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("sensor_id", sa.ForeignKey("sensor.id"), nullable=False),
+    sa.Column("metric", sa.Text, nullable=False),
+    sa.Column("unit", sa.Text, comment="the first one seen; readings that name another are refused"),
+    sa.Column("minimum", sa.Double, comment="readings below are refused (range, below_minimum); editable"),
+    sa.Column("maximum", sa.Double, comment="readings above are refused (range, above_maximum); editable"),
+    sa.Column(
+        "conflicts", sa.Text, nullable=False, server_default="all", comment="which of several values at one time is shown"
+    ),
+    sa.UniqueConstraint("sensor_id", "metric"),
+    sa.CheckConstraint("conflicts in ('all', 'first', 'last')", name="conflicts"),
+    comment="One metric of one sensor",
+)
+
+high_water_mark = sa.Table(
+    "high_water_mark",
+    metadata,
+    sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("time", Timestamp, nullable=False),
+    comment="Newest time ever loaded of each series: readings above it need no look for duplicates",
+)
+
+
+def _reading_columns() -> list[sa.Column[object]]:
+    return [
+        sa.Column("time", Timestamp, nullable=False, comment="event time, UTC"),
+        sa.Column("value", sa.Double, comment="null where the reading is text only"),
+        sa.Column("sequence", sa.BigInteger, nullable=False, comment="of the message, with micro_batch its identity"),
+        sa.Column("series", sa.Integer, nullable=False),
+        sa.Column("micro_batch", sa.Integer, nullable=False, comment="ledger.id"),
+        sa.Column("ordinal", sa.Integer, nullable=False, comment="place of the reading in its message"),
+        sa.Column("quality", sa.SmallInteger, nullable=False, comment="0 good, 1 uncertain, 2 bad"),
+        sa.Column("timed_by_receipt", sa.Boolean, nullable=False, comment="the payload had no time of its own"),
+        sa.Column("text", sa.Text, comment="text readings, and the exact digits of integers past 2^53"),
+    ]
+
+
+metric = sa.Table(
+    "metric",
+    metadata,
+    *_reading_columns(),
+    sa.Index(None, "series", "time"),
+    sa.Index(None, "micro_batch", postgresql_using="brin"),
+    postgresql_partition_by="RANGE (time)",
+    comment="Readings, one row each, partitioned by month of their event time",
+)
+
+metric_duplicate = sa.Table(
+    "metric_duplicate",
+    metadata,
+    *_reading_columns(),
+    sa.Index(None, "series", "time"),
+    sa.Index(None, "micro_batch", "sequence"),
+    comment="Readings equal to one in `metric`, kept aside: the next is promoted when that one goes",
+)
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True, comment="of the micro-batch"),
+    sa.Column("hour", Timestamp, nullable=False, index=True, comment="received hour: where the file lies"),
+    sa.Column("first_received_at", Timestamp, nullable=False, comment="with the name: its place in received order"),
+    sa.Column("last_received_at", Timestamp, nullable=False),
+    sa.Column("staged", sa.BigInteger, nullable=False, comment="messages"),
+    sa.Column("accepted", sa.BigInteger, nullable=False, comment="messages: at least one reading stands, none refused"),
+    sa.Column("partial", sa.BigInteger, nullable=False, comment="messages: some readings were refused"),
+    sa.Column("dead_lettered", sa.BigInteger, nullable=False, comment="messages: nothing of it was taken"),
+    sa.Column("duplicate", sa.BigInteger, nullable=False, comment="messages: redelivered, or all readings were there"),
+    sa.Column("ignored", sa.BigInteger, nullable=False, comment="messages: a rule says so"),
+    sa.Column("decoded", sa.BigInteger, nullable=False, comment="readings"),
+    sa.Column("inserted", sa.BigInteger, nullable=False, comment="readings in `metric`"),
+    sa.Column("duplicate_readings", sa.BigInteger, nullable=False, comment="readings in `metric_duplicate`"),
+    sa.Column("refused", sa.BigInteger, nullable=False, comment="readings that became dead letters"),
+    sa.Column("conflicts", sa.BigInteger, nullable=False, comment="inserted where another value stood at that time"),
+    sa.Column("least_time", Timestamp, comment="least event time of its readings"),
+    sa.Column("greatest_time", Timestamp, comment="greatest event time of its readings"),
+    sa.Column("route_versions", JSONB, nullable=False, comment="route name -> version that made it"),
+    sa.Column("transformer_versions", JSONB, nullable=False, comment="format -> version that made it"),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="1", comment="how often it was processed"),
+    sa.Column("run_id", sa.Text, comment="Dagster run of the last attempt"),
+    _now("committed_at", "of the last attempt"),
+    sa.CheckConstraint("staged = accepted + partial + dead_lettered + duplicate + ignored", name="messages"),
+    sa.CheckConstraint("decoded = inserted + duplicate_readings + refused", name="readings"),
+    comment="One row a micro-batch: what became of each of its messages. Commits with the rows that it counts",
+)
+
+dead_letter_message = sa.Table(
+    "dead_letter_message",
+    metadata,
+    sa.Column("micro_batch", sa.ForeignKey("ledger.id"), primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("received_at", Timestamp, nullable=False),
+    sa.Column("topic", sa.LargeBinary, nullable=False, comment="bytes as received"),
+    sa.Column("payload", sa.LargeBinary, nullable=False, comment="bytes as received"),
+    comment="The raw bytes of messages that have dead letters, once each",
+)
+
+dead_letter = sa.Table(
+    "dead_letter",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("micro_batch", sa.Integer, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False, comment="the refused reading's place; -1: the whole message"),
+    sa.Column("state", sa.Text, nullable=False, server_default="pending"),
+    sa.Column("stage", sa.Text, nullable=False, comment="route, decode, schema, range or time"),
+    sa.Column("code", sa.Text, nullable=False, index=True),
+    sa.Column("detail", sa.Text, nullable=False, comment="a sentence for a person"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0", comment="retries so far"),
+    sa.Column("next_attempt_at", Timestamp, comment="null: not scheduled"),
+    _now("created_at", "when it was first refused"),
+    sa.Column("closed_at", Timestamp, comment="when it was resolved or discarded"),
+    sa.Column("closed_by", sa.Text, comment="who or what resolved or discarded it"),
+    sa.Column("closed_why", sa.Text),
+    sa.ForeignKeyConstraint(
+        ["micro_batch", "sequence"], ["dead_letter_message.micro_batch", "dead_letter_message.sequence"]
+    ),
+    sa.UniqueConstraint("micro_batch", "sequence", "ordinal"),
+    sa.CheckConstraint("state in ('pending', 'retrying', 'resolved', 'exhausted', 'discarded')", name="state"),
+    sa.Index(None, "state", "next_attempt_at"),
+    comment="Messages, or readings of them, that were refused",
+)
+
+changed_bucket = sa.Table(
+    "changed_bucket",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("level", sa.Text, nullable=False, comment="the rollup to recompute: minute, hour or day"),
+    sa.Column("series", sa.Integer, nullable=False),
+    sa.Column("bucket", Timestamp, nullable=False),
+    _now("marked_at", "when"),
+    sa.Index(None, "level", "bucket"),
+    comment="Rollup buckets whose values changed. Append-only and not unique: a load never waits for a rollup run",
+)
+
+
+def _rollup(name: str, comment: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("bucket", Timestamp, primary_key=True, comment="start, UTC"),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("min", sa.Double, nullable=False),
+        sa.Column("max", sa.Double, nullable=False),
+        sa.Column("sum", sa.Double, nullable=False),
+        sa.Column("mean", sa.Double, sa.Computed("sum / count", persisted=True)),
+        sa.Index(None, "bucket"),
+        comment=comment,
+    )
+
+
+metrics_minute = _rollup("metrics_minute", "Readings a minute, of good and uncertain quality")
+metrics_hourly = _rollup("metrics_hourly", "Readings an hour, from metrics_minute")
+metrics_daily = _rollup("metrics_daily", "Readings a day, from metrics_hourly")
+
+collector_control = sa.Table(
+    "collector_control",
+    metadata,
+    sa.Column("only", sa.Boolean, primary_key=True, server_default=sa.true(), comment="one row"),
+    sa.Column("sensor_on", sa.Boolean, nullable=False, server_default=sa.true(), comment="mqtt_sensor's switch"),
+    sa.Column("api_on", sa.Boolean, nullable=False, server_default=sa.true(), comment="start and stop of the API"),
+    _now("changed_at", "when a wish last changed"),
+    sa.Column("changed_by", sa.Text),
+    sa.CheckConstraint("only", name="only"),
+    comment="The standing wish: collectors collect when both are on",
+)
+
+collector_heartbeat = sa.Table(
+    "collector_heartbeat",
+    metadata,
+    sa.Column("collector", sa.Text, primary_key=True, comment="the first part of its files' names"),
+    sa.Column("incarnation", sa.Text, nullable=False),
+    sa.Column("client_id", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("beat_at", Timestamp, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, comment="connecting, collecting, draining, waiting, stopped"),
+    sa.Column("connected", sa.Boolean, nullable=False),
+    sa.Column("since", Timestamp, nullable=False, comment="of this state"),
+    sa.Column("last_packet_at", Timestamp),
+    sa.Column("last_commit_at", Timestamp, comment="last fsync of a group"),
+    sa.Column("messages", sa.BigInteger, nullable=False, comment="staged by this process"),
+    sa.Column("payload_bytes", sa.BigInteger, nullable=False),
+    sa.Column("redelivered", sa.BigInteger, nullable=False),
+    sa.Column("qos0", sa.BigInteger, nullable=False, comment="messages without a promise"),
+    sa.Column("open_messages", sa.BigInteger, nullable=False, comment="in the open micro-batch"),
+    sa.Column("connections", sa.BigInteger, nullable=False, comment="made by this process"),
+    sa.Column("error", sa.Text, comment="what stands in the way now, in one line"),
+    comment="What each collector says of itself",
+)
+
+health = sa.Table(
+    "health",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("at", Timestamp, nullable=False, index=True),
+    sa.Column("figure", sa.Text, nullable=False, comment="message_rate, error_rate_percent, dead_letters_pending, ..."),
+    sa.Column("subject", sa.Text, nullable=False, server_default="platform"),
+    sa.Column("value", sa.Double),
+    comment="Health figures over time",
+)
+
+alert = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("value", sa.Double),
+    sa.Column("threshold", sa.Double),
+    sa.Column("detail", sa.Text, nullable=False),
+    _now("pending_since", "when the condition was first seen"),
+    sa.Column("fired_at", Timestamp),
+    sa.Column("resolved_at", Timestamp),
+    sa.CheckConstraint("state in ('pending', 'firing', 'acknowledged', 'resolved')", name="state"),
+    sa.Index("alert_open_key", "rule", "subject", unique=True, postgresql_where=sa.text("state <> 'resolved'")),
+    comment="The state of one rule for one subject; a new row each time it comes back",
+)
+
+alert_outbox = sa.Table(
+    "alert_outbox",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("alert_id", sa.ForeignKey("alert.id"), nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("transition", sa.Text, nullable=False, comment="firing or resolved"),
+    _now("written_at", "with the change of state, in one transaction"),
+    sa.Column("delivered_at", Timestamp),
+    sa.UniqueConstraint("alert_id", "channel", "transition"),
+    comment="What channels are still to be told: written first, delivered from here",
+)
