@@ -54,7 +54,9 @@ class MqttSettings(_Section):
         None, alias="MQTT_BROKER_URL", description="mqtt://, mqtts://, ws://, wss://; empty: the embedded broker"
     )
     client_id: str | None = Field(
-        None, alias="MQTT_CLIENT_ID", description="stable client id of the collector; empty: made once, kept in the home"
+        None,
+        alias="MQTT_CLIENT_ID",
+        description="stable client id of the collector; empty: made once, kept in the home",
     )
     username: str | None = Field(None, alias="MQTT_USERNAME", description="user name at the broker")
     password: SecretStr | None = Field(None, alias="MQTT_PASSWORD", description="password at the broker")
@@ -68,7 +70,11 @@ class MqttSettings(_Section):
     keep_alive_s: int = Field(30, alias="MQTT_KEEP_ALIVE", ge=5, le=65535, description="seconds")
     connect_timeout_s: float = Field(10, alias="MQTT_CONNECT_TIMEOUT", gt=0, description="seconds")
     session_expiry_s: int = Field(
-        604800, alias="MQTT_SESSION_EXPIRY", ge=60, le=0xFFFFFFFF, description="seconds that the broker keeps the session"
+        604800,
+        alias="MQTT_SESSION_EXPIRY",
+        ge=60,
+        le=0xFFFFFFFF,
+        description="seconds that the broker keeps the session",
     )
     receive_maximum: int = Field(
         20000, alias="MQTT_RECEIVE_MAXIMUM", ge=1, le=65535, description="messages in flight that we allow the broker"
@@ -185,9 +191,10 @@ def load_settings(environ: Mapping[str, str] | None = None, *, env_file: Path | 
 def _merged(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
     from dotenv import dotenv_values
 
+    sections: list[type[_Section]] = [Settings, *SECTIONS.values()]
     from_file = dotenv_values(env_file) if env_file is not None and env_file.is_file() else {}
     merged = {name: value for name, value in {**from_file, **environ}.items() if value}
-    for cls in (Settings, *SECTIONS.values()):
+    for cls in sections:
         for field in cls.model_fields.values():
             name = field.alias
             if name is not None and f"{name}_FILE" in merged:

@@ -29,9 +29,9 @@ class Quality(IntEnum):
     BAD = 2
 
 
-#: Columns of `Decoded.readings`, in order. `message` is the place in the payload column; `ordinal` the reading's place in
-#: its message; `time` int64 microseconds since 1970 UTC; `value` float64; `text` and `unit` str or None; `quality` int8.
-#: `value` is NaN where the reading has text only; a NaN that is a value has no text.
+#: Columns of `Decoded.readings`, in order. `message` is the place in the payload column; `ordinal` the reading's place
+#: in its message; `time` int64 microseconds since 1970 UTC; `value` float64; `text` and `unit` str or None; `quality`
+#: int8. `value` is NaN where the reading has text only; a NaN that is a value has no text.
 READING_COLUMNS = (
     "message",
     "ordinal",
