@@ -1,0 +1,1 @@
+"""The registry of formats, and one module a format."""

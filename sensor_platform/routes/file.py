@@ -1,0 +1,207 @@
+"""The route file: YAML, checked by hand rather than by a schema library, so that an error is one line with its number.
+
+`routes.yaml:14: route "press-3": unknown format "modbsu". Did you mean "json"? Known: csv, json.`
+"""
+
+import difflib
+import importlib
+import importlib.resources
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, get_args
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from sensor_platform.errors import ConfigurationError
+from sensor_platform.routes.filters import CAPTURES, parse_filter
+from sensor_platform.routes.model import Conflicts, Retained, Route, Routes
+from sensor_platform.settings import Settings
+from sensor_platform.transformers import registry
+
+ROUTE_FILE = "routes.yaml"
+TOP_KEYS = ("routes", "transformers")
+
+#: Key of a route -> what it accepts.
+ROUTE_KEYS: dict[str, type | tuple[str, ...]] = {
+    "name": str,
+    "filter": str,
+    "format": str,
+    "work_unit": str,
+    "sensor": str,
+    "text": bool,
+    "allow_nan": bool,
+    "retained": get_args(Retained),
+    "conflicts": get_args(Conflicts),
+    "ignore": bool,
+    "options": dict,
+}
+_TYPE_NAMES = {str: "a text of at least one character", bool: "true or false", dict: "a mapping"}
+
+
+def load_routes(settings: Settings, *, with_transformers: bool = True) -> Routes:
+    """The routes of the settings. `with_transformers=False`: neither import the file's modules nor check formats.
+
+    Raises:
+        ConfigurationError: one line with file, line, route and what is accepted.
+    """
+    path = route_file(settings)
+    if path is None:
+        text = importlib.resources.files("sensor_platform.routes").joinpath("default.yaml").read_text(encoding="utf-8")
+        return parse_routes(text, source="default.yaml", with_transformers=with_transformers)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"{path}: cannot read the route file: {reason}") from err
+    return parse_routes(text, source=str(path), folder=path.parent, with_transformers=with_transformers)
+
+
+def route_file(settings: Settings) -> Path | None:
+    """The route file in use; None: the packaged default."""
+    if settings.routes_file is not None:
+        return settings.routes_file
+    local = Path(ROUTE_FILE)
+    return local if local.is_file() else None
+
+
+def parse_routes(
+    text: str, *, source: str = ROUTE_FILE, folder: Path | None = None, with_transformers: bool = True
+) -> Routes:
+    """The routes of a YAML text; `source` names it in errors, `folder` is where its modules are looked for too."""
+    return _Reader(source, folder, with_transformers).read(text)
+
+
+class _Reader:
+    def __init__(self, source: str, folder: Path | None, with_transformers: bool) -> None:
+        self.source = source
+        self.folder = folder
+        self.with_transformers = with_transformers
+
+    def read(self, text: str) -> Routes:
+        document = self._parse(text)
+        if not isinstance(document, CommentedMap) or not isinstance(document.get("routes"), CommentedSeq):
+            raise self._error(1, 'a route file is a mapping with a list under "routes"')
+        self._known_keys(document, TOP_KEYS, "")
+        if self.with_transformers:
+            self._import_transformers(document)
+        entries = document["routes"]
+        if not entries:
+            raise self._error(_line(document, "routes"), "there is no route: at least one is needed")
+        routes = [self._route(entry, _line(entries, index)) for index, entry in enumerate(entries)]
+        self._check_unique(routes, [_line(entries, index) for index in range(len(entries))])
+        return Routes(routes, source=self.source)
+
+    def _parse(self, text: str) -> Any:
+        try:
+            return YAML(typ="rt").load(text)
+        except MarkedYAMLError as err:
+            mark = err.problem_mark or err.context_mark
+            reason = (err.problem or "not YAML").split("\n")[0]
+            raise self._error(mark.line + 1 if mark else 1, f"not YAML: {reason}") from err
+        except (YAMLError, RecursionError, ValueError) as err:
+            raise self._error(1, f"not YAML: {str(err).splitlines()[0] if str(err) else type(err).__name__}") from err
+
+    def _route(self, entry: Any, line: int) -> Route:
+        if not isinstance(entry, CommentedMap):
+            raise self._error(line, "a route is a mapping with name, filter and format")
+        name = entry.get("name")
+        who = f'route "{name}"' if isinstance(name, str) else "a route without a name"
+        self._known_keys(entry, ROUTE_KEYS, f"{who}: ")
+        for key, value in entry.items():
+            self._check_value(entry, key, value, who)
+        for key in ("name", "filter"):
+            if key not in entry:
+                raise self._error(line, f"{who}: {key} is missing")
+        self._check_filter(entry, who)
+        self._check_format(entry, line, who)
+        options = dict(entry.get("options", {}))
+        return Route(**{**entry, "options": options})
+
+    def _check_value(self, entry: CommentedMap, key: str, value: Any, who: str) -> None:
+        accepts = ROUTE_KEYS[key]
+        if isinstance(accepts, tuple):
+            ok, accepted = value in accepts, " or ".join(accepts)
+        else:
+            ok = isinstance(value, accepts) and (accepts is not str or bool(value))
+            accepted = _TYPE_NAMES[accepts]
+        if not ok:
+            raise self._error(_line(entry, key), f"{who}: {key}: {_shown(value)} is not accepted, only {accepted}")
+
+    def _check_filter(self, entry: CommentedMap, who: str) -> None:
+        line = _line(entry, "filter")
+        try:
+            captured = {name for _, name in parse_filter(entry["filter"]).captures}
+        except ValueError as err:
+            raise self._error(line, f'{who}: filter "{entry["filter"]}": {err}') from err
+        for name in CAPTURES:
+            if name in captured and name in entry:
+                raise self._error(
+                    _line(entry, name), f"{who}: {name} is a capture of the filter already: leave one out"
+                )
+            if name not in captured and name not in entry and not entry.get("ignore"):
+                advice = f"capture it in the filter as {{{name}}} or give it as a constant"
+                raise self._error(line, f"{who}: nothing says which {name.replace('_', ' ')} it is: {advice}")
+
+    def _check_format(self, entry: CommentedMap, line: int, who: str) -> None:
+        if "format" not in entry:
+            if entry.get("ignore"):
+                return
+            raise self._error(line, f"{who}: format is missing. Known: {', '.join(registry.known())}")
+        if self.with_transformers and entry["format"] not in registry.known():
+            problem = f'{who}: unknown format "{entry["format"]}".{_did_you_mean(entry["format"], registry.known())}'
+            raise self._error(_line(entry, "format"), problem)
+
+    def _known_keys(self, mapping: CommentedMap, known: Collection[str], who: str) -> None:
+        for key in mapping:
+            if key not in known:
+                raise self._error(_line(mapping, key), f'{who}unknown key "{key}".{_did_you_mean(str(key), known)}')
+
+    def _check_unique(self, routes: list[Route], lines: list[int]) -> None:
+        names: dict[str, int] = {}
+        filters: dict[str, str] = {}
+        for route, line in zip(routes, lines, strict=True):
+            if route.name in names:
+                raise self._error(
+                    line, f'route "{route.name}": the name is taken by the route in line {names[route.name]}'
+                )
+            subscription = route.topic_filter.subscription
+            if subscription in filters:
+                other = filters[subscription]
+                raise self._error(line, f'route "{route.name}": it matches the same topics as route "{other}"')
+            names[route.name] = line
+            filters[subscription] = route.name
+
+    def _import_transformers(self, document: CommentedMap) -> None:
+        modules = document.get("transformers", CommentedSeq())
+        if not isinstance(modules, CommentedSeq) or not all(isinstance(module, str) for module in modules):
+            raise self._error(_line(document, "transformers"), "transformers is a list of Python modules")
+        if modules and self.folder is not None and str(self.folder.absolute()) not in sys.path:
+            sys.path.append(str(self.folder.absolute()))
+        for index, module in enumerate(modules):
+            try:
+                importlib.import_module(module)
+            except Exception as err:  # a module of the user may raise anything
+                problem = f'transformers: module "{module}" cannot be imported: {type(err).__name__}: {err}'
+                raise self._error(_line(modules, index), problem) from err
+
+    def _error(self, line: int, problem: str) -> ConfigurationError:
+        return ConfigurationError(f"{self.source}:{line}: {problem}")
+
+
+def _line(node: CommentedMap | CommentedSeq, key: Any) -> int:
+    position = node.lc.key(key) if isinstance(node, CommentedMap) else node.lc.item(key)
+    return int(position[0]) + 1
+
+
+def _shown(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _did_you_mean(word: str, known: Collection[str]) -> str:
+    # A low bar: one wrong guess costs a person less than none.
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    guess = f' Did you mean "{near[0]}"?' if near else ""
+    return f"{guess} Known: {', '.join(sorted(known))}."
