@@ -1,0 +1,130 @@
+"""The main job, end to end, on a running platform: from a published message to a row, a letter, a rollup, a trace."""
+
+import base64
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from sensor_platform.mqtt.publisher import Publisher
+from sensor_platform_tests.platform_process import PlatformProcess, wait_until
+
+pytestmark = pytest.mark.slow
+
+MACHINE_TEMPERATURE = "nab/machine_temperature_system_failure.csv"
+
+
+def publish(platform: PlatformProcess, messages: list[tuple[str, bytes]]) -> None:
+    with Publisher(platform.settings) as publisher:
+        published = publisher.publish_all(iter(messages))
+    assert published.confirmed == len(messages)
+
+
+def test_a_message_becomes_a_reading_that_can_be_traced_to_its_bytes(platform: PlatformProcess) -> None:
+    payload = b'{"timestamp": "2026-01-02T03:04:05.678901Z", "metric": "level", "value": 21.5, "unit": "mm"}'
+    publish(platform, [("factory/spine/sensors/traced/data", payload)])
+    platform.wait_loaded("spine/traced", 1)
+    assert platform.cli("metrics", "--sensor", "spine/traced") == [
+        {
+            "work_unit": "spine",
+            "sensor": "traced",
+            "metric": "level",
+            "time": "2026-01-02T03:04:05.678901Z",
+            "value": 21.5,
+            "text": None,
+            "unit": "mm",
+            "quality": "good",
+        }
+    ]
+    (found,) = platform.cli("trace", "spine/traced", "level", "2026-01-02T03:04:05.678901Z")
+    assert base64.b64decode(found["payload_base64"]) == payload
+    assert found["topic"] == "factory/spine/sensors/traced/data"
+    assert found["run_id"] in {
+        run for (run,) in platform.rows("select run_id from public.runs where status = 'SUCCESS'")
+    }
+
+
+def test_rollups_follow_the_readings(platform: PlatformProcess) -> None:
+    payloads = [
+        json.dumps({"timestamp": f"2026-02-03T10:{minute:02}:00Z", "value": value}).encode()
+        for minute, value in ((1, 2.0), (1, 4.0), (2, 9.0))
+    ]
+    publish(platform, [("factory/spine/sensors/rolled/data", payload) for payload in payloads])
+    query = """
+        select d.count, d.min, d.max, d.mean from sensor_platform.metrics_daily d
+        join sensor_platform.series s on s.id = d.series
+        join sensor_platform.sensor n on n.id = s.sensor_id where n.name = 'rolled'
+    """
+    rows = wait_until(lambda: platform.rows(query), timeout_s=90, what="a daily rollup", every_s=1)
+    assert rows == [(3, 2.0, 9.0, 5.0)]
+
+
+POISON: dict[str, tuple[bytes, str]] = {
+    "nan": (b'{"value": NaN}', "nan_not_allowed"),
+    "huge_float": (b'{"value": 1e400}', "number_out_of_range"),
+    "huge_integer": (b'{"value": 1180591620717411303424}', "number_out_of_range"),
+    "nul": (b'{"value": 1, "unit": "a\\u0000b"}', "text_not_storable"),
+    "surrogate": (b'{"value": 1, "unit": "\\ud800"}', "text_not_storable"),
+    "deep": (b"[" * 100_000, "too_deep"),
+    "empty": (b"", "empty_payload"),
+    "zeros": (bytes(1_000_000), "invalid_json"),
+    "invalid_utf8": (b'{"value": 1, "unit": "\xff\xfe"}', "invalid_encoding"),
+}
+
+
+def test_poison_becomes_dead_letters_and_its_neighbours_get_through(platform: PlatformProcess) -> None:
+    before = {name: part["pid"] for name, part in platform.running["parts"].items()}
+    messages = []
+    for number, (name, (payload, _)) in enumerate(POISON.items()):
+        good = json.dumps({"timestamp": time.time(), "value": number}).encode()
+        messages += [("factory/poison/sensors/good/data", good), (f"factory/poison/sensors/{name}/data", payload)]
+    publish(platform, messages)
+    platform.wait_loaded("poison/good", len(POISON))
+    query = """
+        select split_part(convert_from(m.topic, 'UTF8'), '/', 4), d.code, m.payload
+        from sensor_platform.dead_letter d join sensor_platform.dead_letter_message m using (micro_batch, sequence)
+        where convert_from(m.topic, 'UTF8') like 'factory/poison/%%'
+    """
+    letters = wait_until(
+        lambda: rows if len(rows := platform.rows(query)) >= len(POISON) else None, timeout_s=60, what="every letter"
+    )
+    assert {name: (bytes(payload), code) for name, code, payload in letters} == POISON
+    values = platform.rows("select value from sensor_platform.reading where sensor = 'good' and work_unit = 'poison'")
+    assert sorted(value for (value,) in values) == list(range(len(POISON)))
+    assert {name: part["pid"] for name, part in platform.running["parts"].items()} == before
+
+
+def test_replayed_twice_a_recording_is_there_once(platform: PlatformProcess, recorded_data: Path) -> None:
+    import pandas as pd
+
+    file = recorded_data / MACHINE_TEMPERATURE
+    expected = pd.read_csv(file, parse_dates=["timestamp"])
+    topic = "factory/nab/sensors/machine_temperature/data"
+    query = """
+        select count(*), sum(value), min(time), max(time) from sensor_platform.reading
+        where work_unit = 'nab' and sensor = 'machine_temperature' and metric = 'value'
+    """
+    duplicates = "select coalesce(sum(duplicate), 0) from sensor_platform.ledger"
+    first = platform.cli("replay", str(file), "--topic", topic, "--wait")
+    assert first == {"published": 22695, "confirmed": 22695, "unmatched": 0}
+    ((count, total, least, greatest),) = platform.rows(query)
+    assert count == len(expected) == 22695
+    assert total == pytest.approx(expected["value"].sum(), rel=1e-12)
+    assert least == expected["timestamp"].min().tz_localize("UTC")
+    assert greatest == expected["timestamp"].max().tz_localize("UTC")
+    ((duplicates_before,),) = platform.rows(duplicates)
+    platform.cli("replay", str(file), "--topic", topic, "--wait")
+    assert platform.rows(query)[0] == (count, total, least, greatest)
+    ((duplicates_after,),) = platform.rows(duplicates)
+    assert duplicates_after - duplicates_before == 22695
+
+
+def test_what_nobody_subscribes_to_is_an_error(platform: PlatformProcess) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "sensor_platform.cli", "publish", "elsewhere/topic", "1", "--json"]
+    done = subprocess.run(command, env=platform.environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["unmatched"] == 1
