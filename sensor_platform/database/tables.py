@@ -32,7 +32,7 @@ installation = sa.Table(
     metadata,
     sa.Column("only", sa.Boolean, primary_key=True, server_default=sa.true(), comment="one row"),
     sa.Column("first_hour", Timestamp, nullable=False, comment="first received hour; the hourly partitions start here"),
-    sa.CheckConstraint("only", name="only"),
+    sa.CheckConstraint('"only"', name="only"),
     comment="Facts kept once for this database",
 )
 
@@ -67,7 +67,11 @@ series = sa.Table(
     sa.Column("minimum", sa.Double, comment="readings below are refused (range, below_minimum); editable"),
     sa.Column("maximum", sa.Double, comment="readings above are refused (range, above_maximum); editable"),
     sa.Column(
-        "conflicts", sa.Text, nullable=False, server_default="all", comment="which of several values at one time is shown"
+        "conflicts",
+        sa.Text,
+        nullable=False,
+        server_default="all",
+        comment="which of several values at one time is shown",
     ),
     sa.UniqueConstraint("sensor_id", "metric"),
     sa.CheckConstraint("conflicts in ('all', 'first', 'last')", name="conflicts"),
@@ -120,7 +124,8 @@ ledger = sa.Table(
     "ledger",
     metadata,
     sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
-    sa.Column("name", sa.Text, nullable=False, unique=True, comment="of the micro-batch"),
+    # Collation C: received order must not depend on the language of the database.
+    sa.Column("name", sa.Text(collation="C"), nullable=False, unique=True, comment="of the micro-batch"),
     sa.Column("hour", Timestamp, nullable=False, index=True, comment="received hour: where the file lies"),
     sa.Column("first_received_at", Timestamp, nullable=False, comment="with the name: its place in received order"),
     sa.Column("last_received_at", Timestamp, nullable=False),
@@ -155,6 +160,11 @@ dead_letter_message = sa.Table(
     sa.Column("received_at", Timestamp, nullable=False),
     sa.Column("topic", sa.LargeBinary, nullable=False, comment="bytes as received"),
     sa.Column("payload", sa.LargeBinary, nullable=False, comment="bytes as received"),
+    sa.Column("qos", sa.SmallInteger, nullable=False),
+    sa.Column("retain", sa.Boolean, nullable=False),
+    sa.Column("content_type", sa.Text),
+    sa.Column("user_properties", JSONB, comment="MQTT 5: pairs of name and value, in order"),
+    sa.Column("made_by", JSONB, comment="versions and run of the last retry; null: those of the ledger row"),
     comment="The raw bytes of messages that have dead letters, once each",
 )
 
@@ -225,7 +235,7 @@ collector_control = sa.Table(
     sa.Column("api_on", sa.Boolean, nullable=False, server_default=sa.true(), comment="start and stop of the API"),
     _now("changed_at", "when a wish last changed"),
     sa.Column("changed_by", sa.Text),
-    sa.CheckConstraint("only", name="only"),
+    sa.CheckConstraint('"only"', name="only"),
     comment="The standing wish: collectors collect when both are on",
 )
 

@@ -1,0 +1,20 @@
+"""Every advisory lock that we take, in one place: numbers must differ, and the order in which two are taken must not.
+
+All are held to the end of the transaction, so a process that dies lets go of them.
+"""
+
+import sqlalchemy as sa
+
+#: Whoever changes readings, the ledger or dead letters: load, backfill, retry, discard.
+LOAD = 0x53505F0001
+#: Whoever writes rollups.
+ROLLUP = 0x53505F0002
+#: Whoever changes tables.
+MIGRATION = 0x53505F0003
+#: Whoever adds a partition.
+PARTITION = 0x53505F0004
+
+
+def take(connection: sa.Connection, lock: int) -> None:
+    """Waits for `lock`; what is read before this returns may be out of date."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))

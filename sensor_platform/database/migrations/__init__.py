@@ -1,0 +1,1 @@
+"""Alembic migrations of the schema `sensor_platform`; `database.migrate` runs them."""
