@@ -1,0 +1,1 @@
+"""Micro-batches on disk: append, seal, recover, list, read."""

@@ -1,0 +1,1 @@
+"""MQTT: the connection, the fast read path, the collector and its control, the publisher."""

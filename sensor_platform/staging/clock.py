@@ -1,0 +1,47 @@
+"""When a message was received: UTC microseconds that only go up, and hours that never run ahead of time that passed.
+
+A wall clock may be wrong, or be set right while we run. What comes out of here never repeats and never goes back, and
+within a process it leads the time that passed by an hour at most: a clock that jumps to 2099 makes no such files.
+"""
+
+import time
+from collections.abc import Callable
+
+from sensor_platform.staging.format import HOUR_US
+
+
+class ReceivedClock:
+    """One an incarnation. `after_us`: the last time handed out before this process began."""
+
+    def __init__(
+        self,
+        *,
+        after_us: int = 0,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._last_us = after_us
+        # What the wall clock would say if it had never been touched since we began.
+        self._offset_us = wall_ns() // 1000 - monotonic_ns() // 1000
+
+    @property
+    def last_us(self) -> int:
+        """The newest time handed out."""
+        return self._last_us
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the wall clock is an hour or more before what was handed out: it, or a former one, was wrong."""
+        return self._now_us() + HOUR_US <= self._last_us
+
+    def take(self, count: int = 1) -> int:
+        """The first of `count` times, one microsecond apart; none of them was handed out before."""
+        first = max(self._now_us(), self._last_us + 1)
+        self._last_us = first + count - 1
+        return first
+
+    def _now_us(self) -> int:
+        passed = self._offset_us + self._monotonic_ns() // 1000
+        return min(self._wall_ns() // 1000, passed + HOUR_US)

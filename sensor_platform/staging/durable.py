@@ -1,0 +1,59 @@
+"""The few file operations that hold after a power cut, each with the fsyncs that it needs."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from sensor_platform.staging.kill_points import kill_point
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names made, renamed or removed in the folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_folder(folder: Path, *, mode: int = 0o700) -> None:
+    """The folder and its parents; each parent that gained an entry is synced."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent, mode=mode)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=mode)
+    sync_folder(folder.parent)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """New content under an old name: either all of it is there after a crash, or all of the old."""
+    scratch = path.with_name(f"{path.name}.new")
+    fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        write_all(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    scratch.replace(path)
+    sync_folder(path.parent)
+
+
+def move_without_replacing(path: Path, target: Path) -> None:
+    """Gives a synced file its final name. A target that is there already is the same file, moved before a crash.
+
+    A hard link and an unlink, since a plain rename would replace what is there.
+    """
+    make_folder(target.parent)
+    with suppress(FileExistsError):
+        os.link(path, target)
+    sync_folder(target.parent)
+    kill_point("between_link_and_unlink")
+    path.unlink()
+    sync_folder(path.parent)
