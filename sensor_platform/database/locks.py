@@ -13,6 +13,8 @@ ROLLUP = 0x53505F0002
 MIGRATION = 0x53505F0003
 #: Whoever adds a partition.
 PARTITION = 0x53505F0004
+#: Whoever changes the state of alerts.
+ALERTS = 0x53505F0005
 
 
 def take(connection: sa.Connection, lock: int) -> None:

@@ -1,0 +1,172 @@
+"""What the platform measures of itself, as rows over time: what alerts judge, and what pages draw.
+
+Every figure is taken from what is durable (heartbeats, ledger, dead letters, files), never from a process's own memory:
+whoever measures, whenever, finds the same, and a restart forgets nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from sensor_platform.database.tables import collector_control, collector_heartbeat, dead_letter, health, ledger
+
+if TYPE_CHECKING:
+    from sensor_platform.database.engine import Database
+    from sensor_platform.settings import Settings
+    from sensor_platform.staging.store import LocalStaging
+
+PLATFORM = "platform"
+RATE_WINDOW = timedelta(minutes=1)
+#: Heartbeats come every few seconds: over less than this, a rate would show their rhythm.
+RATE_AT_LEAST = timedelta(seconds=10)
+ERROR_WINDOW = timedelta(minutes=5)
+#: Rows older than this are deleted by `record`.
+KEEP = timedelta(days=14)
+
+MESSAGE_RATE = "message_rate"
+MESSAGES_TOTAL = "messages_total"
+ERROR_RATE = "error_rate_percent"
+DEAD_LETTERS_PENDING = "dead_letters_pending"
+COLLECTOR_AGE = "collector_age_s"
+STAGING_LAG = "staging_lag_s"
+FRESHNESS = "freshness_s"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number about one subject. `value` None: not known, which is not the same as 0."""
+
+    figure: str
+    subject: str
+    value: float | None
+
+
+def measure(
+    database: "Database", staging: "LocalStaging", *, now: datetime, settings: "Settings | None" = None
+) -> list[Figure]:
+    """Every figure as it stands at `now`. Reads only."""
+    lag = Figure(STAGING_LAG, PLATFORM, _staging_lag_s(database, staging, now=now))
+    with database.connect() as connection:
+        return [
+            *_message_counters(connection),
+            Figure(MESSAGE_RATE, PLATFORM, _message_rate(connection, now=now)),
+            Figure(ERROR_RATE, PLATFORM, _error_rate_percent(connection, now=now)),
+            Figure(DEAD_LETTERS_PENDING, PLATFORM, _dead_letters_pending(connection)),
+            *_collector_ages(connection, now=now),
+            lag,
+            Figure(FRESHNESS, PLATFORM, _freshness_s(connection, now=now)),
+        ]
+
+
+def record(database: "Database", figures: Iterable[Figure], *, now: datetime) -> None:
+    """Keeps the figures as rows of `health`, and lets go of rows that are too old."""
+    rows = [{"at": now, "figure": f.figure, "subject": f.subject, "value": f.value} for f in figures]
+    with database.begin() as connection:
+        if rows:
+            connection.execute(sa.insert(health), rows)
+        connection.execute(sa.delete(health).where(health.c.at < now - KEEP))
+
+
+def latest(database: "Database", *, now: datetime, within: timedelta) -> list[Figure]:
+    """The newest recorded value of each figure and subject, where it is not older than `within`."""
+    newest = (
+        sa.select(health.c.figure, health.c.subject, health.c.value)
+        .where(health.c.at > now - within, health.c.at <= now)
+        .distinct(health.c.figure, health.c.subject)
+        .order_by(health.c.figure, health.c.subject, health.c.at.desc(), health.c.id.desc())
+    )
+    with database.connect() as connection:
+        return [Figure(*row) for row in connection.execute(newest)]
+
+
+def _message_counters(connection: sa.Connection) -> list[Figure]:
+    """The counters of the heartbeats, kept so that a later measurement has something to compare with."""
+    query = sa.select(collector_heartbeat.c.collector, collector_heartbeat.c.messages)
+    return [Figure(MESSAGES_TOTAL, collector, float(total)) for collector, total in connection.execute(query)]
+
+
+def _message_rate(connection: sa.Connection, *, now: datetime) -> float:
+    """Messages a second, all collectors together, since the oldest sample of the last minute.
+
+    A counter that went down belongs to a new process, which counts from 0. Before there is a sample to compare with,
+    the ledger says how many messages were received in the last minute; it lags by the loading.
+    """
+    sampled = (
+        sa.select(health.c.subject, health.c.value, health.c.at)
+        .where(health.c.figure == MESSAGES_TOTAL, health.c.at.between(now - RATE_WINDOW, now - RATE_AT_LEAST))
+        .distinct(health.c.subject)
+        .order_by(health.c.subject, health.c.at)
+    )
+    before = {subject: (value, at) for subject, value, at in connection.execute(sampled)}
+    counters = _message_counters(connection)
+    if not any(counter.subject in before for counter in counters):
+        return _loaded_rate(connection, now=now)
+    rate = 0.0
+    for counter in counters:
+        if counter.subject in before and counter.value is not None:
+            value, at = before[counter.subject]
+            more = counter.value - value if counter.value >= value else counter.value
+            rate += more / (now - at).total_seconds()
+    return rate
+
+
+def _loaded_rate(connection: sa.Connection, *, now: datetime) -> float:
+    query = sa.select(sa.func.coalesce(sa.func.sum(ledger.c.staged), 0)).where(
+        ledger.c.last_received_at > now - RATE_WINDOW, ledger.c.last_received_at <= now
+    )
+    return float(connection.execute(query).scalar_one()) / RATE_WINDOW.total_seconds()
+
+
+def _error_rate_percent(connection: sa.Connection, *, now: datetime) -> float:
+    """Messages of which anything was refused, of all that were processed in the window. None processed is no error."""
+    refused, staged = connection.execute(
+        sa.select(
+            sa.func.coalesce(sa.func.sum(ledger.c.dead_lettered + ledger.c.partial), 0),
+            sa.func.coalesce(sa.func.sum(ledger.c.staged), 0),
+        ).where(ledger.c.committed_at > now - ERROR_WINDOW)
+    ).one()
+    return 100 * float(refused) / float(staged) if staged else 0.0
+
+
+def _dead_letters_pending(connection: sa.Connection) -> float:
+    query = sa.select(sa.func.count()).select_from(dead_letter).where(dead_letter.c.state == "pending")
+    return float(connection.execute(query).scalar_one())
+
+
+def _collector_ages(connection: sa.Connection, *, now: datetime) -> list[Figure]:
+    """Seconds for which each collector has not been collecting though it should; 0 while it does.
+
+    Switched off on purpose is not down. A collector that waits although nobody wants it to any more is about to go on:
+    only its heartbeat counts.
+    """
+    wish = connection.execute(sa.select(collector_control.c.sensor_on & collector_control.c.api_on)).scalar()
+    wanted = wish is None or wish
+    beats = connection.execute(sa.select(collector_heartbeat).order_by(collector_heartbeat.c.collector)).all()
+    return [Figure(COLLECTOR_AGE, beat.collector, _age_s(beat, now=now) if wanted else 0.0) for beat in beats]
+
+
+def _age_s(beat: sa.Row[Any], *, now: datetime) -> float:
+    silent_s: float = (now - beat.beat_at).total_seconds()
+    away = not beat.connected and beat.state != "waiting"
+    away_s: float = (now - beat.since).total_seconds() if away else 0.0
+    return max(silent_s, away_s, 0.0)
+
+
+def _staging_lag_s(database: "Database", staging: "LocalStaging", *, now: datetime) -> float:
+    """For how long the oldest sealed micro-batch has been waiting to be loaded; 0 when none is."""
+    from sensor_platform.pipeline.process import pending
+
+    waiting = pending(staging, database)
+    if not waiting:
+        return 0.0
+    sealed_at = datetime.fromtimestamp(staging.path(waiting[0]).stat().st_mtime, UTC)
+    return max((now - sealed_at).total_seconds(), 0.0)
+
+
+def _freshness_s(connection: sa.Connection, *, now: datetime) -> float | None:
+    """How long ago the newest message that stands in the tables was received; None before the first."""
+    newest = connection.execute(sa.select(sa.func.max(ledger.c.last_received_at))).scalar()
+    return None if newest is None else max((now - newest).total_seconds(), 0.0)

@@ -1,0 +1,85 @@
+"""The rules: which figure, above what, for how long. A threshold of 0 switches a rule off."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sensor_platform.health.figures import COLLECTOR_AGE, DEAD_LETTERS_PENDING, ERROR_RATE, MESSAGE_RATE, Figure
+
+if TYPE_CHECKING:
+    from sensor_platform.settings import HealthSettings
+
+#: An alert that fires ends below this share of its threshold: a value that hovers around it is told once.
+CLEAR_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Fires above `threshold` once that has held for `for_s`; ends at or below `clear`."""
+
+    name: str
+    figure: str
+    threshold: float
+    clear: float
+    for_s: float
+    says: str
+
+    def judge(self, figure: Figure, *, is_firing: bool) -> "Condition | None":
+        """What the rule makes of a figure; None where the value is not known. `is_firing`: an alert does."""
+        if figure.value is None:
+            return None
+        limit = self.clear if is_firing else self.threshold
+        detail = self.says.format(subject=figure.subject, value=figure.value, threshold=self.threshold)
+        return Condition(
+            self.name, figure.subject, figure.value, self.threshold, figure.value > limit, detail, for_s=self.for_s
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether something is wrong with a subject just now, whoever found out: a rule, or a check."""
+
+    rule: str
+    subject: str
+    value: float | None
+    threshold: float | None
+    firing: bool
+    detail: str
+    for_s: float = 0.0
+
+
+def rules(settings: "HealthSettings") -> list[Rule]:
+    """The rules that are switched on."""
+    table = [
+        ("message_rate", MESSAGE_RATE, settings.message_rate, 30.0, "{value:.0f} messages/s, more than {threshold:g}"),
+        (
+            "error_rate",
+            ERROR_RATE,
+            settings.error_rate_percent,
+            30.0,
+            "{value:.1f} % of the messages of five minutes were refused in whole or in part, more than {threshold:g} %",
+        ),
+        (
+            "dead_letter_backlog",
+            DEAD_LETTERS_PENDING,
+            float(settings.dead_letter_backlog),
+            30.0,
+            "{value:.0f} dead letters are pending, more than {threshold:g}",
+        ),
+        # Its figure is a duration already: a second wait on top of it would only be a longer threshold.
+        (
+            "collector_down",
+            COLLECTOR_AGE,
+            settings.collector_down_s,
+            0.0,
+            "collector {subject} has not been collecting for {value:.0f} s, longer than {threshold:g} s",
+        ),
+    ]
+    return [
+        Rule(name, figure, threshold, threshold * CLEAR_SHARE, for_s, says)
+        for name, figure, threshold, for_s, says in table
+        if threshold > 0
+    ]
+
+
+#: Names of all rules, on or off: an open alert of one that is off ends.
+RULE_NAMES = ("message_rate", "error_rate", "dead_letter_backlog", "collector_down")
