@@ -1,0 +1,228 @@
+"""Staged messages to readings and refusals: grouped by route, a whole group decoded at once.
+
+Nothing here raises for what a machine sent, nor for what a custom transformer makes of it: a group that fails is halved
+until the guilty message stands alone, and is refused with its reason.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sensor_platform.routes.model import Route, Routes
+from sensor_platform.staging.format import SCHEMA
+from sensor_platform.transformers import registry
+from sensor_platform.transformers.contract import WHOLE_MESSAGE, Decoded, PayloadColumn, Refusal
+from sensor_platform.transformers.keeping import kept_contract, no_readings
+from sensor_platform.transformers.numbers import is_storable, shown
+from sensor_platform.transformers.per_payload import failure
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedMessages:
+    """What a table of staged messages became; `message` of a reading or refusal is the row in that table.
+
+    Every message that is neither redelivered nor ignored has at least one reading or refusal.
+    """
+
+    readings: pd.DataFrame  # READING_COLUMNS and `route`, its name
+    refusals: list[Refusal]
+    redelivered: np.ndarray
+    ignored: np.ndarray
+    route_of: list[str | None]
+    route_versions: dict[str, str] = field(default_factory=dict)
+    transformer_versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    """The verdict on one topic: a route with its captures, or a refusal's code and detail."""
+
+    topic: str
+    route: Route | None
+    captures: dict[str, str]
+    code: str = ""
+    detail: str = ""
+
+
+def decode(messages: pa.Table, routes: Routes, *, max_payload_bytes: int) -> DecodedMessages:
+    """Readings and refusals of `messages` (columns of the staging SCHEMA)."""
+    verdicts, topic_of = _judge_topics(messages, routes)
+    redelivered = _flags(pc.is_valid(messages["redelivery_of"]))
+    ignored = ~redelivered & np.array([v.route is not None and v.route.ignore for v in verdicts], dtype=bool)[topic_of]
+    open_rows = ~redelivered & ~ignored
+    refusals = _refuse_topics(verdicts, topic_of, open_rows)
+    too_large = _flags(pc.greater(pc.binary_length(messages["payload"]), max_payload_bytes))
+    frames: list[pd.DataFrame] = []
+    used: dict[str, Route] = {}
+    for route, topics in _by_route(verdicts):
+        rows = np.flatnonzero(open_rows & np.isin(topic_of, topics))
+        refusals += _refuse_large(messages, rows[too_large[rows]], max_payload_bytes)
+        decoded = _decode_route(messages, rows[~too_large[rows]], route, verdicts, topic_of)
+        decoded, again = _without_retained(decoded, messages, route)
+        ignored[again] = True
+        frames.append(decoded.readings.assign(route=pd.Series(route.name, index=decoded.readings.index, dtype=object)))
+        refusals += decoded.refusals
+        used[route.name] = route
+    readings = _in_order(frames)
+    refusals += _refuse_silent(open_rows & ~ignored, readings, refusals)
+    names = [v.route.name if v.route is not None else None for v in verdicts]
+    return DecodedMessages(
+        readings=readings,
+        refusals=sorted(refusals, key=lambda refusal: (refusal.message, refusal.ordinal)),
+        redelivered=redelivered,
+        ignored=ignored,
+        route_of=[names[index] for index in topic_of.tolist()],
+        route_versions={name: route.version for name, route in used.items()},
+        transformer_versions={route.format: registry.get(route.format).version for route in used.values()},
+    )
+
+
+def one_message(topic: str, payload: bytes, received_at: datetime) -> pa.Table:
+    """A table of one message, for what comes from a hand rather than from the staging area."""
+    row = {
+        "sequence": 0,
+        "received_at": received_at,
+        "topic": topic.encode("utf-8", "surrogatepass"),
+        "payload": payload,
+        "qos": 1,
+        "retain": False,
+        "dup": False,
+        "connection": 0,
+    }
+    return pa.Table.from_pylist([row], schema=SCHEMA)
+
+
+def _judge_topics(messages: pa.Table, routes: Routes) -> tuple[list[_Topic], np.ndarray]:
+    """A verdict for each different topic, and which of them each message has."""
+    encoded = pc.dictionary_encode(messages["topic"].combine_chunks())
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    verdicts = [_judge_topic(topic, routes) for topic in encoded.dictionary.to_pylist()]
+    return verdicts, encoded.indices.to_numpy().astype(np.int64)
+
+
+def _judge_topic(raw: bytes, routes: Routes) -> _Topic:
+    try:
+        topic = raw.decode()
+    except UnicodeDecodeError as err:
+        return _Topic("", None, {}, "invalid_topic", f"the topic is not valid UTF-8 at byte {err.start}")
+    if not is_storable(topic):
+        return _Topic(topic, None, {}, "invalid_topic", f"the topic {shown(topic)} holds U+0000")
+    found = routes.match(topic)
+    if found is None:
+        return _Topic(topic, None, {}, "no_route", f"no route's filter matches the topic {shown(topic)}")
+    return _Topic(topic, *found)
+
+
+def _refuse_topics(verdicts: list[_Topic], topic_of: np.ndarray, open_rows: np.ndarray) -> list[Refusal]:
+    bad = np.array([verdict.route is None for verdict in verdicts], dtype=bool)[topic_of]
+    return [
+        Refusal(row, WHOLE_MESSAGE, verdicts[topic_of[row]].code, verdicts[topic_of[row]].detail)
+        for row in np.flatnonzero(open_rows & bad).tolist()
+    ]
+
+
+def _by_route(verdicts: list[_Topic]) -> Iterator[tuple[Route, list[int]]]:
+    """Each route that decodes, with the topics that are its own."""
+    topics: dict[str, tuple[Route, list[int]]] = {}
+    for index, verdict in enumerate(verdicts):
+        if verdict.route is not None and not verdict.route.ignore:
+            topics.setdefault(verdict.route.name, (verdict.route, []))[1].append(index)
+    yield from topics.values()
+
+
+def _refuse_large(messages: pa.Table, rows: np.ndarray, max_payload_bytes: int) -> list[Refusal]:
+    sizes = pc.binary_length(messages["payload"].take(rows)).to_pylist()
+    return [
+        Refusal(
+            row,
+            WHOLE_MESSAGE,
+            "payload_too_large",
+            f"{size} bytes, more than MQTT_MAX_PAYLOAD_BYTES={max_payload_bytes}",
+        )
+        for row, size in zip(rows.tolist(), sizes, strict=True)
+    ]
+
+
+def _decode_route(
+    messages: pa.Table, rows: np.ndarray, route: Route, verdicts: list[_Topic], topic_of: np.ndarray
+) -> Decoded:
+    taken = messages.select(["payload", "received_at"]).take(rows)
+    topics = topic_of[rows].tolist()
+    column = PayloadColumn(
+        payloads=taken["payload"].to_pylist(),
+        received_at=taken["received_at"].cast(pa.int64()).to_numpy(),
+        topics=[verdicts[index].topic for index in topics],
+        captures=[verdicts[index].captures for index in topics],
+    )
+    decoded = _decode_guarded(column, route)
+    readings = decoded.readings.assign(message=rows[decoded.readings["message"].to_numpy()])
+    return Decoded(readings, [replace(refusal, message=int(rows[refusal.message])) for refusal in decoded.refusals])
+
+
+def _decode_guarded(column: PayloadColumn, route: Route) -> Decoded:
+    """The transformer on the column; on halves of it where it raises, until the guilty message stands alone."""
+    try:
+        decoded = registry.get(route.format).transform(column, route)
+        return decoded if route.format in registry.BUILT_IN else kept_contract(decoded, len(column))
+    except Exception as err:  # noqa: BLE001 - a transformer may be anybody's code: the message is refused, its bytes stay
+        if len(column) == 1:
+            return Decoded(no_readings(), [Refusal(0, WHOLE_MESSAGE, "transformer_failed", failure(err))])
+    middle = len(column) // 2
+    left, right = (
+        _decode_guarded(half, route) for half in (_slice(column, 0, middle), _slice(column, middle, len(column)))
+    )
+    shifted = right.readings.assign(message=right.readings["message"] + middle)
+    later = [replace(refusal, message=refusal.message + middle) for refusal in right.refusals]
+    return Decoded(pd.concat([left.readings, shifted], ignore_index=True), left.refusals + later)
+
+
+def _slice(column: PayloadColumn, start: int, stop: int) -> PayloadColumn:
+    return PayloadColumn(
+        column.payloads[start:stop],
+        column.received_at[start:stop],
+        column.topics[start:stop],
+        column.captures[start:stop],
+    )
+
+
+def _without_retained(decoded: Decoded, messages: pa.Table, route: Route) -> tuple[Decoded, np.ndarray]:
+    """Without retained messages that have no time of their own: each subscribe brings them again. And which these are."""
+    readings = decoded.readings
+    places = readings["message"].to_numpy()
+    again = np.zeros(len(messages), dtype=bool)
+    if route.retained == "ignore":
+        again[places] = True
+        again[places[~readings["timed_by_receipt"].to_numpy()]] = False
+        again &= _flags(messages["retain"])
+    if again.any():
+        kept = [refusal for refusal in decoded.refusals if not again[refusal.message]]
+        decoded = Decoded(readings[~again[places]], kept)
+    return decoded, np.flatnonzero(again)
+
+
+def _refuse_silent(open_rows: np.ndarray, readings: pd.DataFrame, refusals: list[Refusal]) -> list[Refusal]:
+    silent = open_rows.copy()
+    silent[readings["message"].to_numpy()] = False
+    silent[[refusal.message for refusal in refusals]] = False
+    detail = "the message holds nothing that is a reading"
+    return [Refusal(row, WHOLE_MESSAGE, "no_readings", detail) for row in np.flatnonzero(silent).tolist()]
+
+
+def _in_order(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """All readings in received order."""
+    if not frames:
+        return no_readings().assign(route=pd.Series(dtype=object))
+    readings = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
+    order = np.lexsort((readings["ordinal"].to_numpy(), readings["message"].to_numpy()))
+    in_order = bool(np.all(order[:-1] < order[1:]))
+    return readings if in_order else readings.take(order).reset_index(drop=True)
+
+
+def _flags(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(column.to_numpy(), dtype=bool)

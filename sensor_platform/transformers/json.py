@@ -1,0 +1,92 @@
+"""JSON: an object, or an array of them, as the default route has it.
+
+orjson parses; a payload that it refuses, or whose numbers may have lost digits, is read again by the standard library
+with every literal kept, to say what is wrong with it and to let its good readings through.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from sensor_platform.transformers.contract import Decoded, PayloadColumn
+from sensor_platform.transformers.leaves import MAX_DEPTH
+from sensor_platform.transformers.numbers import read_float, read_integer
+from sensor_platform.transformers.registry import transformer
+from sensor_platform.transformers.table import ReadingTable
+
+if TYPE_CHECKING:
+    from sensor_platform.routes.model import Route
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BRACKETS = np.zeros(256, dtype=np.int64)
+_BRACKETS[list(b"[{")] = 1
+_BRACKETS[list(b"]}")] = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for the document of a payload that is none."""
+
+    code: str
+    detail: str
+
+
+@transformer("json", version="1", columns=True)
+def decode_json(column: PayloadColumn, route: "Route") -> Decoded:
+    table = _tabulate(column, route)
+    if doubtful := table.doubtful_messages():
+        table = _tabulate(column, route, exactly=frozenset(doubtful))
+    return table.finish()
+
+
+def _tabulate(column: PayloadColumn, route: "Route", *, exactly: frozenset[int] = frozenset()) -> ReadingTable:
+    table = ReadingTable(column, route)
+    for message, payload in enumerate(column.payloads):
+        # One document at a time: a whole column of them would keep the garbage collector busy.
+        document = parse_exactly(payload) if message in exactly else _parse(payload)
+        if type(document) is Unreadable:
+            table.refuse(message, document.code, document.detail)
+        else:
+            table.add_document(message, document)
+    return table
+
+
+def _parse(payload: bytes) -> Any:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return parse_exactly(payload)
+
+
+def parse_exactly(payload: bytes) -> Any:
+    """The document with NaN, infinities and numbers beyond 64 bits told apart; Unreadable where it is not JSON."""
+    payload = payload.removeprefix(BYTE_ORDER_MARK)
+    if not payload:
+        return Unreadable("empty_payload", "the payload has no bytes")
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError as err:
+        return Unreadable("invalid_encoding", f"byte {err.start} is not valid UTF-8")
+    # Before the parser: it recurses, and a deep document would end the process or its stack.
+    if _is_deep(payload):
+        return Unreadable("too_deep", f"nested deeper than {MAX_DEPTH} levels")
+    try:
+        return _exact.decode(text)
+    except json.JSONDecodeError as err:
+        return Unreadable("invalid_json", f"line {err.lineno} column {err.colno}: {err.msg}")
+
+
+def _is_deep(payload: bytes) -> bool:
+    if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
+        return False
+    code = np.frombuffer(_STRING.sub(b"", payload), dtype=np.uint8)
+    return bool(np.cumsum(_BRACKETS[code]).max(initial=0) > MAX_DEPTH)
+
+
+_exact = json.JSONDecoder(parse_float=read_float, parse_int=read_integer, parse_constant=float)

@@ -1,0 +1,70 @@
+"""The leaves of a parsed object, and what number each is. An element of an array is named by its place: `phases.0`."""
+
+import numbers
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sensor_platform.transformers.numbers import EXACT_INTEGER, GREATEST_INTEGER, LEAST_INTEGER, OutOfRange, shown
+
+#: Deeper than any device nests its values; well inside Python's own recursion limit.
+MAX_DEPTH = 64
+
+
+class RefusedValueError(Exception):
+    """A value that cannot become a reading; `code` as in DEAD_LETTER_CODES."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def leaves(tree: dict[str, Any], left_out: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """Every leaf but strings and null, by dotted path, in document order; elements of an array by their place."""
+    for name, leaf in tree.items():
+        kind = type(leaf)
+        if kind is float or kind is int:
+            if name not in left_out:
+                yield name, leaf
+        elif kind is not str and leaf is not None and name not in left_out:
+            if kind is dict or kind is list:
+                yield from _nested(name, leaf, 1)
+            else:
+                yield name, leaf
+
+
+def _nested(path: str, tree: dict[str, Any] | list[Any], depth: int) -> Iterator[tuple[str, Any]]:
+    if depth > MAX_DEPTH:
+        raise RefusedValueError("too_deep", f"nested deeper than {MAX_DEPTH} levels at {shown(path)}")
+    for name, leaf in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        kind = type(leaf)
+        if kind is dict or kind is list:
+            yield from _nested(f"{path}.{name}", leaf, depth + 1)
+        elif kind is not str and leaf is not None:
+            yield f"{path}.{name}", leaf
+
+
+def metric_name(name: Any) -> str:
+    if type(name) is not str:
+        raise RefusedValueError("invalid_metric", f"the metric's name {shown(name)} is not a string")
+    return name
+
+
+def convert(raw: Any) -> tuple[float, str | None]:
+    """The nearest float, and the digits of an integer that a float does not hold exactly."""
+    if isinstance(raw, OutOfRange):
+        raise RefusedValueError("number_out_of_range", f"the number {shown(raw)} does not fit in 64 bits")
+    if type(raw) is float:
+        return raw, None
+    if isinstance(raw, bool | np.bool):
+        return float(raw), None
+    if isinstance(raw, numbers.Integral):
+        integer = int(raw)
+        if not LEAST_INTEGER <= integer <= GREATEST_INTEGER:
+            raise RefusedValueError("number_out_of_range", f"the number {shown(integer)} does not fit in 64 bits")
+        return float(integer), None if abs(integer) <= EXACT_INTEGER else str(integer)
+    if isinstance(raw, numbers.Real):
+        return float(raw), None
+    raise RefusedValueError("value_not_number", f"{shown(raw)} is not a number")

@@ -1,0 +1,127 @@
+"""Columns of raw time fields to microseconds since 1970 UTC, by type, a whole column at once.
+
+ISO 8601: naive is UTC, what is finer than a microsecond is cut off. Numbers are seconds unless they can only be finer:
+from 1e11 on (seconds of the year 5138) milliseconds, from 1e14 on microseconds, from 1e17 on nanoseconds. No integer
+passes through a float.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sensor_platform.transformers.numbers import read_number
+
+FIRST_MILLISECONDS = 10**11
+FIRST_MICROSECONDS = 10**14
+FIRST_NANOSECONDS = 10**17
+
+#: What stands for a time field that is not there.
+ABSENT: Any = ...
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_YEAR_ONE = -62_135_596_800_000_000
+_YEAR_10000 = 253_402_300_800_000_000
+_GREATEST = 2**63 - 1
+
+
+def parse_times(raw: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Microseconds, and whether each is a time; ABSENT is none."""
+    kinds = set(map(type, raw))
+    if len(kinds) == 1 and (column := _whole_column(kinds.pop(), raw)) is not None:
+        return column, np.ones(len(raw), dtype=bool)
+    parsed = [parse_time(value) for value in raw]
+    valid = np.array([time is not None for time in parsed], dtype=bool)
+    return np.array([time or 0 for time in parsed], dtype=np.int64), valid
+
+
+def _whole_column(kind: type, raw: Sequence[Any]) -> np.ndarray | None:
+    """The column where all of one type are times of the usual form; None: look at each."""
+    if kind is str:
+        return _iso_column(raw)
+    if kind is int:
+        try:
+            return _scaled(np.array(raw, dtype=np.int64))
+        except OverflowError:
+            return None
+    return None
+
+
+def _scaled(numbers: np.ndarray) -> np.ndarray | None:
+    if not np.all((numbers > -_GREATEST) & (numbers < _GREATEST)):
+        return None
+    size = np.abs(numbers)
+    finest = [size < FIRST_MILLISECONDS, size < FIRST_MICROSECONDS, size < FIRST_NANOSECONDS]
+    # The two products wrap where they are not chosen.
+    return np.select(finest, [numbers * 1_000_000, numbers * 1_000, numbers], numbers // 1_000)
+
+
+def _iso_column(raw: Sequence[str]) -> np.ndarray | None:
+    try:
+        texts = pa.array(raw, pa.string())
+    except (pa.ArrowException, UnicodeEncodeError):
+        return None
+    for kind in (pa.timestamp("us", "UTC"), pa.timestamp("us")):
+        try:
+            times = pc.cast(texts, kind).cast(pa.int64()).to_numpy()
+        except pa.ArrowException:
+            continue
+        # Arrow reads years that Python has not: one verdict, whatever the company.
+        return times if np.all((times >= _YEAR_ONE) & (times < _YEAR_10000)) else None
+    return None
+
+
+def parse_time(raw: Any) -> int | None:
+    """Microseconds since 1970 UTC; None where `raw` is not a time."""
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, str):
+        return _parse_text(raw)
+    if isinstance(raw, int):
+        return _parse_integer(raw)
+    if isinstance(raw, float):
+        return _parse_number(Decimal(raw)) if abs(raw) < _GREATEST else None
+    return _from_datetime(raw) if isinstance(raw, datetime) else None
+
+
+def _parse_text(text: str) -> int | None:
+    number = read_number(text)
+    if number is not None:
+        if isinstance(number, int):
+            return _parse_integer(number)
+        return _parse_number(Decimal(text.strip())) if isinstance(number, float) and abs(number) < _GREATEST else None
+    try:
+        return _from_datetime(datetime.fromisoformat(text))
+    except ValueError:
+        return None
+
+
+def _from_datetime(when: datetime) -> int:
+    aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _MICROSECOND
+
+
+def _parse_integer(number: int) -> int | None:
+    size = abs(number)
+    if size < FIRST_MILLISECONDS:
+        return number * 1_000_000
+    if size < FIRST_MICROSECONDS:
+        return number * 1_000
+    if size < FIRST_NANOSECONDS:
+        return number
+    return number // 1_000 if size < _GREATEST else None
+
+
+def _parse_number(number: Decimal) -> int:
+    """Rounded to the microsecond: 1700000000.123456 as a float is a little less than it says."""
+    size = abs(number)
+    if size < FIRST_MILLISECONDS:
+        return round(number * 1_000_000)
+    if size < FIRST_MICROSECONDS:
+        return round(number * 1_000)
+    return round(number) if size < FIRST_NANOSECONDS else int(number // 1_000)
