@@ -6,11 +6,11 @@ Shared by the collector and the publisher. Nothing here runs a loop or a thread.
 import ssl
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from paho.mqtt.client import Client, MQTTErrorCode, error_string
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import Client, error_string
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -64,7 +64,8 @@ def endpoint(settings: MqttSettings) -> Endpoint:
     """The endpoint of the settings. User name and password of the settings win over those in the URL."""
     if settings.broker_url is None:
         raise ConfigurationError(
-            "MQTT_BROKER_URL is not set and no platform runs in this home: start one with `sensor-platform up`, or name a broker."
+            "MQTT_BROKER_URL is not set and no platform runs in this home. "
+            "Start one with `sensor-platform up`, or name a broker."
         )
     url = urlsplit(settings.broker_url)
     password = settings.password.get_secret_value() if settings.password else None
@@ -146,7 +147,7 @@ def connect(
 def _connect_properties(session_expiry_s: int | None, receive_maximum: int | None) -> Properties:
     # Neither Topic Alias Maximum (paho would hand out empty topics) nor Maximum Packet Size: a broker discards in
     # silence what exceeds it [MQTT-3.1.2-25].
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     if session_expiry_s is not None:
         properties.SessionExpiryInterval = session_expiry_s
     if receive_maximum is not None:
@@ -167,7 +168,7 @@ def connection_error(err: Exception, to: Endpoint) -> BrokerError:
 
 def refused(reason: ReasonCode, to: Endpoint) -> BrokerError:
     """The error class of a CONNACK or DISCONNECT that says no."""
-    code = cast("int", reason.value)
+    code = reason.value
     if code == UNSUPPORTED_PROTOCOL:
         return UnsupportedProtocolError(f"broker {to}: it does not speak this version of MQTT. Set MQTT_PROTOCOL=auto.")
     if code in CREDENTIALS_REFUSED:
