@@ -1,0 +1,86 @@
+"""What a materialization tells people: the counts of the second promise, rates, lag, and what was refused and why."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dagster import MetadataValue
+
+if TYPE_CHECKING:
+    from sensor_platform.pipeline.report import MessageCounts, ReadingCounts, Report
+
+Metadata = dict[str, Any]
+MOST_SAMPLES = 10
+LONGEST_CELL = 80
+
+
+def describe_readings(report: "Report", *, mode: str) -> Metadata:
+    return {
+        "mode": mode,
+        "micro_batches": report.micro_batches,
+        **_messages(report.messages),
+        **_readings(report.readings),
+        "conflicts": report.conflicts,
+        **rates(report),
+        **{f"seconds_{stage}": round(seconds, 4) for stage, seconds in report.seconds.items()},
+        **_span(report.least_time, report.greatest_time),
+        **({"lag_s": round(report.lag_s, 3)} if report.lag_s is not None else {}),
+        **({"samples": MetadataValue.md(markdown_table(report.samples))} if report.samples else {}),
+    }
+
+
+def describe_dead_letters(report: "Report") -> Metadata:
+    by_code = [{"code": code, "refused": count} for code, count in sorted(report.refused_by_code.items())]
+    return {
+        "messages_dead_lettered": report.messages.dead_lettered,
+        "messages_partial": report.messages.partial,
+        "readings_refused": report.readings.refused,
+        **({"refused_by_code": MetadataValue.md(markdown_table(by_code))} if by_code else {}),
+    }
+
+
+def describe_hour(messages: "MessageCounts", readings: "ReadingCounts") -> tuple[Metadata, Metadata]:
+    """An hour's totals for `readings` and `dead_letters`, from the ledger: a run's own numbers are only its share."""
+    return (
+        {"dagster/partition_row_count": readings.inserted, "hour_messages_staged": messages.staged},
+        {"dagster/partition_row_count": messages.dead_lettered + messages.partial},
+    )
+
+
+def rates(report: "Report") -> Metadata:
+    took_s = sum(report.seconds.values())
+    if not took_s:
+        return {}
+    return {
+        "messages_per_s": round(report.messages.staged / took_s, 1),
+        "readings_per_s": round(report.readings.decoded / took_s, 1),
+    }
+
+
+def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """A small table; cells are shortened, and cannot break out of their row."""
+    if not rows:
+        return ""
+    header = list(rows[0])
+    lines = [header, ["---"] * len(header), *([_cell(row.get(name)) for name in header] for row in rows[:MOST_SAMPLES])]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    text = text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("`", "'").replace("<", "&lt;").replace("\n", " ")
+
+
+def _messages(counts: "MessageCounts") -> Metadata:
+    names = ("staged", "accepted", "partial", "dead_lettered", "duplicate", "ignored")
+    return {f"messages_{name}": getattr(counts, name) for name in names}
+
+
+def _readings(counts: "ReadingCounts") -> Metadata:
+    return {f"readings_{name}": getattr(counts, name) for name in ("decoded", "inserted", "duplicate", "refused")}
+
+
+def _span(least: datetime | None, greatest: datetime | None) -> Metadata:
+    span = {"least_time": least, "greatest_time": greatest}
+    return {name: MetadataValue.timestamp(moment) for name, moment in span.items() if moment is not None}

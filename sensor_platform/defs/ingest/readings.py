@@ -1,0 +1,134 @@
+"""`readings` and `dead_letters`: one step, because a micro-batch's rows, letters and ledger row commit together."""
+
+import hashlib
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from sensor_platform import __version__
+from sensor_platform.database import tables
+from sensor_platform.defs import names
+from sensor_platform.defs.columns import table_metadata
+from sensor_platform.defs.ingest.describe import describe_dead_letters, describe_hour, describe_readings
+from sensor_platform.defs.mode import ModeConfig, mode_of
+from sensor_platform.defs.partitions import hour_of, key_of, received_hours, window
+from sensor_platform.defs.resources import Platform
+from sensor_platform.errors import ConfigurationError
+from sensor_platform.pipeline.process import Mode
+from sensor_platform.routes.file import load_routes
+from sensor_platform.settings import Settings, load_settings
+from sensor_platform.transformers.registry import BUILT_IN
+
+POOL = "readings"
+
+
+class ReadingsConfig(ModeConfig):
+    """How a run of `readings` goes about its hours."""
+
+    stop_after_s: float = Field(
+        default=300, gt=0, description="a run of what is new ends after this and leaves the rest to the next one"
+    )
+
+
+def code_version(settings: Settings) -> str:
+    """Changes with the routes and with the source of the formats that come along, without importing pandas for it."""
+    digest = hashlib.sha256(__version__.encode())
+    try:
+        for route in load_routes(settings, with_transformers=False):
+            digest.update(route.version.encode())
+    except ConfigurationError as err:  # the run says it too; a code location that does not load says nothing
+        digest.update(str(err).encode())
+    for module in BUILT_IN.values():
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:
+            digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+_settings = load_settings()
+_version = code_version(_settings)
+
+readings_spec = dg.AssetSpec(
+    names.READINGS,
+    deps=[names.STAGED_MESSAGES],
+    description=(
+        "Decoded, validated readings in the table `metric`, partitioned by the hour in which they were received. "
+        "Materialize and Backfill process every message of the hours that they name again: the tables end up the same, "
+        "or corrected where routes or transformers were mended. Runs of `micro_batch_sensor` take only what is new."
+    ),
+    group_name="ingest",
+    kinds={"python", "pandera", "postgres"},
+    owners=names.OWNERS,
+    tags={"sensor_platform/stage": "load"},
+    code_version=_version,
+    metadata=table_metadata(tables.metric),
+)
+
+dead_letters_spec = dg.AssetSpec(
+    names.DEAD_LETTERS,
+    deps=[names.STAGED_MESSAGES],
+    description=(
+        "Messages, or readings of them, that were refused: stage, code, a sentence for a person, and the raw bytes. "
+        "They commit together with the readings of the same micro-batch. `dead_letter_retry_job` tries them again."
+    ),
+    group_name="dead_letters",
+    kinds={"python", "postgres"},
+    owners=names.OWNERS,
+    tags={"sensor_platform/stage": "refuse"},
+    code_version=_version,
+    metadata=table_metadata(tables.dead_letter),
+)
+
+
+@dg.multi_asset(
+    name="readings_and_dead_letters",
+    specs=[readings_spec, dead_letters_spec],
+    partitions_def=received_hours,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=POOL,
+)
+def readings_and_dead_letters(
+    context: dg.AssetExecutionContext, config: ReadingsConfig, platform: dg.ResourceParam[Platform]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Decode, validate and load the micro-batches of a range of received hours."""
+    from sensor_platform.pipeline.process import process
+
+    mode = mode_of(context.run, config)
+    report = process(
+        platform.staging,
+        platform.database,
+        platform.routes,
+        settings=platform.settings,
+        hours=window(context.partition_keys),
+        mode=mode,
+        run_id=context.run.run_id,
+        should_stop=_after(config.stop_after_s) if mode == Mode.NEW else None,
+    )
+    _tell_hours(context, platform)
+    yield dg.MaterializeResult(asset_key=names.READINGS, metadata=describe_readings(report, mode=mode))
+    yield dg.MaterializeResult(asset_key=names.DEAD_LETTERS, metadata=describe_dead_letters(report))
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    """Whether time is up. Only runs of what is new stop early: one that tells hours again must tell all of them."""
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() > deadline
+
+
+def _tell_hours(context: dg.AssetExecutionContext, platform: Platform) -> None:
+    from sensor_platform.pipeline.accounting import hour_totals
+
+    for hour, counts in hour_totals(platform.database, [hour_of(key) for key in context.partition_keys]).items():
+        for asset, metadata in zip((names.READINGS, names.DEAD_LETTERS), describe_hour(*counts), strict=True):
+            context.add_asset_metadata(metadata, asset_key=asset, partition_key=key_of(hour))
+
+
+process_readings_job = dg.define_asset_job(
+    names.READINGS_JOB,
+    selection=dg.AssetSelection.assets(names.READINGS, names.DEAD_LETTERS),
+    description="Load what was staged. `micro_batch_sensor` starts it; its checks run with it.",
+)

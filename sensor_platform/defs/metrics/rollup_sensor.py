@@ -1,0 +1,63 @@
+"""Asks for the rollups of days whose readings changed. Readings go first: one that waits outweighs a mean."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from sensor_platform.defs import names
+from sensor_platform.defs.metrics.rollups import LEVEL_OF, rollups_job
+from sensor_platform.defs.partitions import day_stretches
+from sensor_platform.defs.resources import Platform
+from sensor_platform.defs.runs import backoff_left_s, in_flight, last_run
+from sensor_platform.defs.unavailable import skip_without_database
+from sensor_platform.pipeline.process import Mode
+
+EVERY_S = 20
+MOST_DAYS = 31
+MOST_RUNS = 4
+READINGS_MAY_WAIT_S = 10.0
+NEW = {names.MODE_TAG: str(Mode.NEW)}
+
+
+@dg.sensor(
+    job=rollups_job,
+    minimum_interval_seconds=EVERY_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="One run a stretch of changed days, while no readings wait and all messages are accounted for.",
+)
+@skip_without_database
+def rollup_sensor(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.SkipReason | list[dg.RunRequest]:
+    from sensor_platform.pipeline.rollups import changed_days
+
+    now = datetime.now(UTC)
+    days = changed_days(platform.database)
+    if not days:
+        return dg.SkipReason("no day changed")
+    reason = why_not_now(context.instance, platform, now=now)
+    if reason is not None:
+        return dg.SkipReason(f"{len(days)} days changed, but {reason}")
+    before = last_run(context.instance, job=names.ROLLUPS_JOB, tags=NEW)
+    return [
+        dg.RunRequest(
+            run_key=f"{first} to {last} after {before.run_id if before else 'none'}",
+            tags={**NEW, names.RANGE_START_TAG: first.isoformat(), names.RANGE_END_TAG: last.isoformat()},
+        )
+        for first, last in day_stretches(days, at_most=MOST_DAYS)[:MOST_RUNS]
+    ]
+
+
+def why_not_now(instance: dg.DagsterInstance, platform: Platform, *, now: datetime) -> str | None:
+    """What a rollup run has to wait for; None: nothing."""
+    busy = in_flight(instance, job=names.ROLLUPS_JOB, assets=list(LEVEL_OF))
+    if busy:
+        return f"run {busy[0].run_id} is {busy[0].status.value.lower()}"
+    waiting_s = platform.waiting_s(now=now)
+    if waiting_s > READINGS_MAY_WAIT_S:
+        return f"readings have waited for {waiting_s:.0f} s and go first"
+    wait_s = backoff_left_s(instance, job=names.ROLLUPS_JOB, tags=NEW, now=now)
+    if wait_s > 0:
+        return f"runs fail, the next attempt is in {wait_s:.0f} s"
+    found = platform.mismatches(now=now)
+    return f"{len(found)} micro-batches are not accounted for: {found[0]}" if found else None

@@ -1,0 +1,97 @@
+"""`metrics_minute`, `metrics_hourly`, `metrics_daily`: one step, partitioned by the day in which things happened."""
+
+import warnings
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import sqlalchemy as sa
+
+from sensor_platform.database import tables
+from sensor_platform.defs import names
+from sensor_platform.defs.columns import table_metadata
+from sensor_platform.defs.mode import ModeConfig, mode_of
+from sensor_platform.defs.partitions import event_days
+from sensor_platform.defs.resources import Platform
+
+if TYPE_CHECKING:
+    from sensor_platform.pipeline.rollups import RollupReport
+
+POOL = "rollups"
+#: Asset -> level of the pipeline, in the order in which they are made.
+LEVEL_OF = {names.METRICS_MINUTE: "minute", names.METRICS_HOURLY: "hour", names.METRICS_DAILY: "day"}
+
+with warnings.catch_warnings():
+    # A reading of any day may arrive in any hour: strict mapping would refuse backfills of days before the first hour.
+    warnings.simplefilter("ignore", category=dg.BetaWarning)
+    any_received_hour = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+
+
+def _spec(key: dg.AssetKey, upstream: dg.AssetDep | dg.AssetKey, table: sa.Table, description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key,
+        deps=[upstream],
+        description=description,
+        group_name="metrics",
+        kinds={"postgres"},
+        owners=names.OWNERS,
+        tags={"sensor_platform/stage": "roll_up"},
+        skippable=True,
+        metadata=table_metadata(table),
+    )
+
+
+specs = [
+    _spec(
+        names.METRICS_MINUTE,
+        dg.AssetDep(names.READINGS, partition_mapping=any_received_hour),
+        tables.metrics_minute,
+        "Count, least, greatest and mean value of each series a minute. Loading marks what changed; runs of "
+        "`rollup_sensor` make only that anew, Materialize and Backfill make whole days anew.",
+    ),
+    _spec(names.METRICS_HOURLY, names.METRICS_MINUTE, tables.metrics_hourly, "The same an hour, from the minutes."),
+    _spec(names.METRICS_DAILY, names.METRICS_HOURLY, tables.metrics_daily, "The same a day (UTC), from the hours."),
+]
+
+
+@dg.multi_asset(
+    name="rollups",
+    specs=specs,
+    partitions_def=event_days,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    can_subset=True,
+    pool=POOL,
+)
+def rollups(
+    context: dg.AssetExecutionContext, config: ModeConfig, platform: dg.ResourceParam[Platform]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Make the rollups of a range of event days."""
+    from sensor_platform.pipeline.rollups import roll_up
+
+    mode = mode_of(context.run, config)
+    wanted = {key: level for key, level in LEVEL_OF.items() if key in context.selected_asset_keys}
+    report = roll_up(
+        platform.database,
+        first=day_of(min(context.partition_keys)),
+        last=day_of(max(context.partition_keys)),
+        levels=tuple(wanted.values()),
+        mode=mode,
+    )
+    for key, level in wanted.items():
+        yield dg.MaterializeResult(asset_key=key, metadata={"mode": mode, **describe(report, level)})
+
+
+def describe(report: "RollupReport", level: str) -> dict[str, int]:
+    return {"rows": report.rows[level], "buckets": report.buckets}
+
+
+def day_of(key: str) -> date:
+    return datetime.strptime(key, "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no time zone
+
+
+rollups_job = dg.define_asset_job(
+    names.ROLLUPS_JOB,
+    selection=dg.AssetSelection.assets(*LEVEL_OF),
+    description="Make the rollups of days whose readings changed. `rollup_sensor` starts it.",
+)

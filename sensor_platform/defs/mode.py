@@ -1,0 +1,20 @@
+"""New or again: whether a run takes what is new, or tells the hours or days that it names once more."""
+
+from dagster import Config, DagsterRun
+from pydantic import Field
+
+from sensor_platform.defs.names import MODE_TAG, PARENT_RUN_TAG
+from sensor_platform.pipeline.process import Mode
+
+
+class ModeConfig(Config):
+    """`again` unless a sensor says otherwise, so that Materialize and Backfill re-process what they name."""
+
+    mode: Mode = Field(default=Mode.AGAIN, description="new: only what is new; again: all, replacing what it made")
+
+
+def mode_of(run: DagsterRun, config: ModeConfig) -> Mode:
+    """The tag of the sensor, otherwise the configuration. "Re-execute" copies tags: a run with a parent is `again`."""
+    if PARENT_RUN_TAG in run.tags:
+        return Mode.AGAIN
+    return Mode(run.tags.get(MODE_TAG, config.mode))

@@ -1,0 +1,85 @@
+"""What assets, checks and sensors are handed: settings, database, staging area, routes; opened when first asked for.
+
+A plain object rather than a ConfigurableResource: Dagster makes a new one of those for each tick, and with it a new
+connection pool. This one lives as long as its process; nothing connects when the code location is loaded.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+from sensor_platform.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from sensor_platform.database.engine import Database
+    from sensor_platform.routes.model import Routes
+    from sensor_platform.staging.format import MicroBatch
+    from sensor_platform.staging.store import LocalStaging
+
+REMEMBERED_COUNTS = 50_000
+ACCOUNTED_OVER = timedelta(hours=2)
+
+
+class Platform:
+    """The core's parts, as the settings name them. `tick_wait_s`: how long a tick of micro_batch_sensor may wait."""
+
+    def __init__(self, settings: Settings | None = None, *, tick_wait_s: float = 4.0) -> None:
+        self._settings = settings
+        self.tick_wait_s = tick_wait_s
+
+    @cached_property
+    def settings(self) -> Settings:
+        from sensor_platform.embedded.run_file import resolved
+
+        return resolved(self._settings if self._settings is not None else load_settings())
+
+    @cached_property
+    def database(self) -> "Database":
+        """The database, with its tables: under plain `dagster dev` nobody else has made them."""
+        import sqlalchemy as sa
+
+        from sensor_platform.database.engine import connect_database
+        from sensor_platform.database.migrate import upgrade
+        from sensor_platform.database.tables import installation
+
+        database = connect_database(self.settings)
+        with database.connect() as connection:
+            is_new = not sa.inspect(connection).has_table(installation.name, schema=installation.schema)
+        if is_new:
+            upgrade(database)
+        return database
+
+    @cached_property
+    def staging(self) -> "LocalStaging":
+        from sensor_platform.staging.store import open_staging
+
+        return open_staging(self.settings)
+
+    @cached_property
+    def routes(self) -> "Routes":
+        from sensor_platform.routes.file import load_routes
+
+        return load_routes(self.settings)
+
+    @cached_property
+    def messages_in(self) -> "Callable[[MicroBatch], int]":
+        """Messages of a sealed micro-batch: its file never changes, so it is opened once."""
+        return lru_cache(maxsize=REMEMBERED_COUNTS)(self.staging.count)
+
+    def pending(self) -> "list[MicroBatch]":
+        """Sealed micro-batches that the ledger does not have, oldest first."""
+        from sensor_platform.pipeline.process import pending
+
+        return pending(self.staging, self.database)
+
+    def waiting_s(self, *, now: datetime) -> float:
+        """For how long the micro-batch that was sealed first has been waiting to be loaded; 0 when none is."""
+        sealed = [self.staging.path(micro_batch).stat().st_mtime for micro_batch in self.pending()]
+        return max(now.timestamp() - min(sealed), 0.0) if sealed else 0.0
+
+    def mismatches(self, *, now: datetime) -> list[str]:
+        """Micro-batches of the last hours whose ledger row is not borne out by the tables."""
+        from sensor_platform.pipeline.accounting import mismatches
+
+        return mismatches(self.database, since=now - ACCOUNTED_OVER)
