@@ -192,7 +192,7 @@ def _slice(column: PayloadColumn, start: int, stop: int) -> PayloadColumn:
 
 
 def _without_retained(decoded: Decoded, messages: pa.Table, route: Route) -> tuple[Decoded, np.ndarray]:
-    """Without retained messages that have no time of their own: each subscribe brings them again. And which these are."""
+    """Without retained messages that have no time of their own, since each subscribe brings them again; and which."""
     readings = decoded.readings
     places = readings["message"].to_numpy()
     again = np.zeros(len(messages), dtype=bool)

@@ -1,1 +1,1 @@
-"""Which topics become readings, and how: topic filters, the route file, its model. Free of pandas, for the collector."""
+"""Which topics become readings, and how: topic filters, the route file, its model. No pandas: for the collector."""

@@ -1,0 +1,1 @@
+"""The pandera models, and rejects as data."""
