@@ -1,0 +1,1 @@
+"""A realistic fleet of machines, and replay of recorded data."""
