@@ -89,6 +89,11 @@ def parse_time(raw: Any) -> int | None:
     return _from_datetime(raw) if isinstance(raw, datetime) else None
 
 
+def iso(microseconds: int) -> str:
+    """ISO 8601 of microseconds since 1970, in UTC."""
+    return f"{np.datetime64(microseconds, 'us')}Z"
+
+
 def _parse_text(text: str) -> int | None:
     number = read_number(text)
     if number is not None:

@@ -16,6 +16,7 @@ import pandera.pandas as pa
 from sensor_platform.transformers.contract import READING_COLUMNS, Refusal
 from sensor_platform.transformers.numbers import shown
 from sensor_platform.transformers.table import MAX_NAME_CHARACTERS
+from sensor_platform.transformers.times import iso
 from sensor_platform.validation.model import MAX_AHEAD_US, ReadingInContext
 
 Row = dict[Any, Any]
@@ -39,10 +40,6 @@ def _say_name(column: str, row: Row) -> str:
     return f"the {column} {shown(row[column])} is not a text of 1 to {MAX_NAME_CHARACTERS} characters"
 
 
-def _iso(microseconds: int) -> str:
-    return f"{np.datetime64(microseconds, 'us')}Z"
-
-
 #: (column, check) of the model -> what a failure is called, and how it is said. In the order of the stages.
 RULES: dict[tuple[str, str], _Rule] = {
     **{
@@ -62,13 +59,13 @@ RULES: dict[tuple[str, str], _Rule] = {
         "above_maximum", lambda row: f"the value {row['value']} is above the sensor's maximum {row['maximum']}"
     ),
     ("time", "before_valid_time"): _Rule(
-        "before_valid_time", lambda row: f"the time {_iso(row['time'])} is before 2001-01-01"
+        "before_valid_time", lambda row: f"the time {iso(row['time'])} is before 2001-01-01"
     ),
     ("ahead_us", "in_the_future"): _Rule(
         "in_the_future",
         lambda row: (
-            f"the time {_iso(row['time'])} is more than {MAX_AHEAD_US // 1_000_000} s after the message was"
-            f" received at {_iso(row['received_at'])}"
+            f"the time {iso(row['time'])} is more than {MAX_AHEAD_US // 1_000_000} s after the message was"
+            f" received at {iso(row['received_at'])}"
         ),
     ),
 }
