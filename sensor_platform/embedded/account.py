@@ -54,8 +54,8 @@ def account_for(binary: Path) -> Account:
         if all(_runs([*account.prefix, str(program), "--version"]) for program in (binary, sys.executable)):
             return account
     raise ConfigurationError(
-        "the embedded PostgreSQL does not run as root, and neither a user namespace (unshare -U) nor the account nobody "
-        f"(setpriv) can run {binary}. Run sensor-platform as a normal user, or set DATABASE_URL"
+        "the embedded PostgreSQL does not run as root, and neither a user namespace (unshare -U) nor the account "
+        f"nobody (setpriv) can run {binary}. Run sensor-platform as a normal user, or set DATABASE_URL"
     )
 
 
