@@ -1,0 +1,96 @@
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from sensor_platform.defs import names
+from sensor_platform.defs.runs import backoff_left_s, end_dead_runs, in_flight
+from sensor_platform_tests.defs.made_runs import asset_run, job_run, say_process
+
+
+@pytest.fixture
+def launching() -> Iterator[dg.DagsterInstance]:
+    """An instance with the default launcher: an ephemeral one runs everything in its own process."""
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def in_flight_ids(instance: dg.DagsterInstance) -> list[str]:
+    return [run.run_id for run in in_flight(instance, job=names.READINGS_JOB, assets=[names.READINGS])]
+
+
+@pytest.mark.parametrize("status", ["QUEUED", "STARTING", "STARTED", "CANCELING"])
+def test_a_run_is_in_flight_from_the_queue_to_its_end(instance: dg.DagsterInstance, status: str) -> None:
+    run = job_run(instance, names.READINGS_JOB, dg.DagsterRunStatus[status])
+    assert in_flight_ids(instance) == [run.run_id]
+
+
+@pytest.mark.parametrize("status", ["NOT_STARTED", "SUCCESS", "FAILURE", "CANCELED"])
+def test_a_run_that_ended_or_was_never_queued_holds_up_nothing(instance: dg.DagsterInstance, status: str) -> None:
+    job_run(instance, names.READINGS_JOB, dg.DagsterRunStatus[status])
+    assert in_flight_ids(instance) == []
+
+
+def test_a_backfill_of_readings_is_in_flight_too(instance: dg.DagsterInstance) -> None:
+    run = asset_run(instance, [names.READINGS], dg.DagsterRunStatus.STARTED)
+    asset_run(instance, [names.METRICS_DAILY], dg.DagsterRunStatus.STARTED)
+    job_run(instance, names.ROLLUPS_JOB, dg.DagsterRunStatus.STARTED)
+    assert in_flight_ids(instance) == [run.run_id]
+
+
+def test_a_run_whose_process_was_killed_is_ended(launching: dg.DagsterInstance) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    run = job_run(launching, names.READINGS_JOB, dg.DagsterRunStatus.STARTED)
+    say_process(launching, run, process.pid)
+    assert end_dead_runs(launching) == []
+    process.kill()
+    process.communicate()
+    assert end_dead_runs(launching) == [run.run_id]
+    ended = launching.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_was_being_canceled_and_lost_its_process_is_canceled(launching: dg.DagsterInstance) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.communicate()
+    run = job_run(launching, names.READINGS_JOB, dg.DagsterRunStatus.CANCELING)
+    say_process(launching, run, process.pid)
+    assert end_dead_runs(launching) == [run.run_id]
+    ended = launching.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status == dg.DagsterRunStatus.CANCELED
+
+
+def test_a_younger_process_of_the_same_number_is_not_the_runs(launching: dg.DagsterInstance) -> None:
+    run = job_run(launching, names.READINGS_JOB, dg.DagsterRunStatus.STARTED)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        say_process(launching, run, process.pid, at=time.time() - 3600)
+        assert end_dead_runs(launching) == [run.run_id]
+        process.kill()
+
+
+def test_a_run_that_has_only_just_been_launched_is_left_alone(launching: dg.DagsterInstance) -> None:
+    job_run(launching, names.READINGS_JOB, dg.DagsterRunStatus.STARTING)
+    assert end_dead_runs(launching) == []
+
+
+@pytest.mark.parametrize(
+    ("ended", "waits_s"),
+    [("", 0), ("F", 0), ("FF", 5), ("FFF", 10), ("FFFFFFFF", 60), ("FFS", 0), ("SFF", 5)],
+)
+def test_attempts_back_off_while_runs_fail(instance: dg.DagsterInstance, ended: str, waits_s: float) -> None:
+    """`ended`: how earlier runs ended, oldest first, S(uccess) or F(ailure)."""
+    statuses = {"S": dg.DagsterRunStatus.SUCCESS, "F": dg.DagsterRunStatus.FAILURE}
+    for letter in ended:
+        job_run(instance, names.READINGS_JOB, statuses[letter], tags={"sensor_platform/mode": "new"})
+    now = datetime.now(UTC)
+    tags = {"sensor_platform/mode": "new"}
+    left_s = backoff_left_s(instance, job=names.READINGS_JOB, tags=tags, now=now)
+    assert max(left_s, 0) == pytest.approx(waits_s, abs=1)
+    later = now + timedelta(seconds=waits_s + 1)
+    assert backoff_left_s(instance, job=names.READINGS_JOB, tags=tags, now=later) <= 0
