@@ -17,7 +17,7 @@ def decode(topic: str, as_json: bool) -> None:
     The readings go to standard output, what is refused to standard error. Exit code 1 if anything was refused.
     The limits of sensors and the units of series stand in the database and are not asked.
     """
-    result = explain(topic, click.get_binary_stream("stdin").read(), received_at=datetime.now(UTC))
+    result = explain(topic, sys.stdin.buffer.read(), received_at=datetime.now(UTC))
     if as_json:
         from sensor_platform.cli.output import emit_json
 

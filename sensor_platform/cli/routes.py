@@ -39,8 +39,8 @@ def check(file: Path | None, as_json: bool) -> None:
         click.echo(f"{overlap['first']} and {overlap['second']} share topics: {overlap['first']} has them", err=True)
     for subscription in described["widened"]:
         click.echo(
-            f"{subscription} is subscribed, since filters overlap only in part and a broker would deliver twice; topics "
-            "of it without a route become dead letters: add a route with `ignore: true` for those you do not want",
+            f"{subscription} is subscribed, since filters overlap only in part and a broker would deliver twice; topics"
+            " of it without a route become dead letters: add a route with `ignore: true` for those you do not want",
             err=True,
         )
 

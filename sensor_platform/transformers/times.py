@@ -35,25 +35,26 @@ def parse_times(raw: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     kinds = set(map(type, raw))
     if len(kinds) == 1 and (column := _whole_column(kinds.pop(), raw)) is not None:
         return column, np.ones(len(raw), dtype=bool)
-    parsed = [parse_time(value) for value in raw]
+    parsed = [parse_time(each) for each in raw]
     valid = np.array([time is not None for time in parsed], dtype=bool)
     return np.array([time or 0 for time in parsed], dtype=np.int64), valid
 
 
 def _whole_column(kind: type, raw: Sequence[Any]) -> np.ndarray | None:
     """The column where all of one type are times of the usual form; None: look at each."""
-    if kind is str:
-        return _iso_column(raw)
-    if kind is int:
-        try:
-            return _scaled(np.array(raw, dtype=np.int64))
-        except OverflowError:
-            return None
-    return None
+    times = _iso_column(raw) if kind is str else _integer_column(raw) if kind is int else None
+    # Arrow reads years that Python has not: one verdict, whatever the company.
+    if times is None or not np.all((times >= _YEAR_ONE) & (times < _YEAR_10000)):
+        return None
+    return times
 
 
-def _scaled(numbers: np.ndarray) -> np.ndarray | None:
-    if not np.all((numbers > -_GREATEST) & (numbers < _GREATEST)):
+def _integer_column(raw: Sequence[int]) -> np.ndarray | None:
+    try:
+        numbers = np.array(raw, dtype=np.int64)
+    except OverflowError:
+        return None
+    if numbers.min() < -_GREATEST:  # the size of -2^63 would wrap
         return None
     size = np.abs(numbers)
     finest = [size < FIRST_MILLISECONDS, size < FIRST_MICROSECONDS, size < FIRST_NANOSECONDS]
@@ -68,16 +69,19 @@ def _iso_column(raw: Sequence[str]) -> np.ndarray | None:
         return None
     for kind in (pa.timestamp("us", "UTC"), pa.timestamp("us")):
         try:
-            times = pc.cast(texts, kind).cast(pa.int64()).to_numpy()
+            return np.asarray(pc.cast(texts, kind).cast(pa.int64()))
         except pa.ArrowException:
             continue
-        # Arrow reads years that Python has not: one verdict, whatever the company.
-        return times if np.all((times >= _YEAR_ONE) & (times < _YEAR_10000)) else None
     return None
 
 
 def parse_time(raw: Any) -> int | None:
-    """Microseconds since 1970 UTC; None where `raw` is not a time."""
+    """Microseconds since 1970 UTC; None where `raw` is not a time, or one that Python's dates do not reach."""
+    time = _parse(raw)
+    return time if time is not None and _YEAR_ONE <= time < _YEAR_10000 else None
+
+
+def _parse(raw: Any) -> int | None:
     if isinstance(raw, bool):
         return None
     if isinstance(raw, str):
@@ -119,7 +123,7 @@ def _parse_integer(number: int) -> int | None:
         return number * 1_000
     if size < FIRST_NANOSECONDS:
         return number
-    return number // 1_000 if size < _GREATEST else None
+    return number // 1_000 if size <= _GREATEST else None
 
 
 def _parse_number(number: Decimal) -> int:
