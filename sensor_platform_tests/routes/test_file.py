@@ -1,0 +1,156 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sensor_platform.errors import ConfigurationError
+from sensor_platform.routes.file import load_routes, parse_routes
+from sensor_platform.settings import Settings
+
+GOOD = """\
+routes:
+  - name: everything
+    filter: plant/{work_unit}/{sensor}/#
+    format: json
+  - name: press
+    filter: plant/{work_unit}/press/state
+    format: json
+    sensor: press
+    text: true
+    allow_nan: true
+    retained: accept
+    conflicts: last
+  - name: chatter
+    filter: plant/+/+/log/#
+    ignore: true
+"""
+
+
+def test_without_a_file_the_packaged_routes_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    routes = load_routes(Settings())
+    assert routes.filters == ["factory/+/sensors/+/csv", "factory/+/sensors/+/data"]
+    found = routes.match("factory/line 1/sensors/s/csv")
+    assert found is not None
+    assert (found[0].format, found[1]) == ("csv", {"work_unit": "line 1", "sensor": "s"})
+    assert routes.match("factory/line1/sensors/s") is None
+
+
+def test_routes_yaml_of_the_working_folder_goes_before_the_packaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "routes.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    assert load_routes(Settings()).source == "routes.yaml"
+
+
+def test_the_most_specific_route_takes_a_topic_and_constants_fill_what_it_does_not_capture() -> None:
+    routes = parse_routes(GOOD)
+    found = routes.match("plant/l1/press/state")
+    assert found is not None
+    route, captured = found
+    assert (route.name, captured) == ("press", {"work_unit": "l1", "sensor": "press"})
+    assert (route.text, route.allow_nan, route.retained, route.conflicts) == (True, True, "accept", "last")
+    other = routes.match("plant/l1/oven/log/x")
+    assert other is not None
+    assert other[0].ignore
+    assert routes.filters == ["plant/+/+/#"]
+    overlaps = [(first.name, second.name) for first, second in routes.overlaps()]
+    assert overlaps == [("press", "everything"), ("chatter", "everything")]
+
+
+def test_a_route_version_changes_with_its_definition_and_only_then() -> None:
+    (first,) = parse_routes("routes: [{name: a, filter: '{work_unit}/{sensor}', format: json}]")
+    (same,) = parse_routes("routes:\n- filter: '{work_unit}/{sensor}'\n  format: json # as before\n  name: a\n")
+    (other,) = parse_routes("routes: [{name: a, filter: '{work_unit}/{sensor}', format: json, text: true}]")
+    assert first.version == same.version
+    assert first.version != other.version
+    assert len(first.version) == 12
+
+
+def route(line: str) -> str:
+    return f"routes:\n  - name: r\n    filter: 'p/{{work_unit}}/{{sensor}}'\n    format: json\n    {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", 'routes.yaml:1: a route file is a mapping with a list under "routes"'),
+        ("routes: []", "routes.yaml:1: there is no route: at least one is needed"),
+        ("a: [1", "routes.yaml:1: not YAML: "),
+        ("routes: [5]", "routes.yaml:1: a route is a mapping with name, filter and format"),
+        (
+            "route: x\nroutes: []",
+            'routes.yaml:1: unknown key "route". Did you mean "routes"? Known: routes, transformers.',
+        ),
+        (
+            route("x: 1").replace("json", "jsno"),
+            'routes.yaml:5: route "r": unknown key "x". Known: allow_nan, conflicts, filter, format, ignore, name,',
+        ),
+        (
+            route("").replace("json", "jsno"),
+            'routes.yaml:4: route "r": unknown format "jsno". Did you mean "json"? Known: csv, json.',
+        ),
+        (route("text: maybe"), 'routes.yaml:5: route "r": text: "maybe" is not accepted, only true or false'),
+        (route("conflicts: newest"), 'route "r": conflicts: "newest" is not accepted, only all or first or last'),
+        (route("format: csv"), 'routes.yaml:5: not YAML: found duplicate key "format"'),
+        (route("sensor: s"), 'routes.yaml:5: route "r": sensor is a capture of the filter already: leave one out'),
+        (route("").replace("{sensor}", "s"), 'routes.yaml:3: route "r": nothing says which sensor it is: capture it'),
+        (
+            route("").replace("'p/", "'p+/"),
+            'routes.yaml:3: route "r": filter "p+/{work_unit}/{sensor}": "+" is a whole',
+        ),
+        ("routes:\n- filter: a\n  format: json", "routes.yaml:2: a route without a name: name is missing"),
+        ("routes:\n- name: a\n  ignore: true", 'routes.yaml:2: route "a": filter is missing'),
+        (route("").replace("    format: json\n", ""), 'routes.yaml:2: route "r": format is missing. Known: csv, json'),
+        (
+            route("") + "  - {name: q, filter: 'p/+/{sensor}', format: csv, work_unit: w}",
+            'routes.yaml:6: route "q": it matches the same topics as route "r"',
+        ),
+        (
+            route("") + "  - {name: r, filter: 'q/{work_unit}/{sensor}', format: csv}",
+            'routes.yaml:6: route "r": the name is taken by the route in line 2',
+        ),
+        (
+            "transformers: [no_such_module]\n" + route(""),
+            'routes.yaml:1: transformers: module "no_such_module" cannot be imported: ModuleNotFoundError',
+        ),
+    ],
+)
+def test_a_bad_file_is_one_line_with_its_line_number_and_what_is_accepted(text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_routes(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 78
+
+
+def test_a_named_file_that_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"absent\.yaml: cannot read the route file: No such file"):
+        load_routes(Settings(routes_file=tmp_path / "absent.yaml"))
+
+
+def test_a_module_beside_the_route_file_brings_its_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "plant_formats.py").write_text(
+        "from sensor_platform import transformer\n\n"
+        "@transformer('plant-log')\n"
+        "def plant_log(payload, topic, received_at):\n"
+        "    yield {'value': float(payload)}\n"
+    )
+    (tmp_path / "r.yaml").write_text("transformers: [plant_formats]\n" + route("").replace("json", "plant-log"))
+    (found,) = load_routes(Settings(routes_file=tmp_path / "r.yaml"))
+    assert found.format == "plant-log"
+
+
+def test_the_collector_reads_routes_without_pandas_and_without_the_modules_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("transformers: [no_such_module]\n" + route("").replace("json", "plant-log"))
+    script = (
+        "import sys; from pathlib import Path; from sensor_platform.routes.file import load_routes;"
+        "from sensor_platform.settings import Settings;"
+        f"print(load_routes(Settings(routes_file=Path({str(tmp_path / 'r.yaml')!r})), with_transformers=False).filters,"
+        "sorted({'pandas', 'numpy', 'dagster', 'pandera'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout == "['p/+/+'] []\n"
