@@ -24,7 +24,7 @@ QOS_2 = 0x04
 
 #: The private names that this module relies on, for the contract test.
 PAHO_ATTRIBUTES = ("_in_packet", "_last_bytes_received", "_msgtime_mutex", "_protocol", "_sock")
-PAHO_METHODS = ("_loop_rc_handle", "_packet_handle", "_packet_queue", "_sock_recv")
+PAHO_METHODS = ("_loop_rc_handle", "_packet_handle", "_packet_queue", "_sock_close", "_sock_recv")
 
 
 @dataclass(slots=True)
@@ -70,6 +70,10 @@ class FastClient(Client):
         """What arrived, handed over."""
         taken, self.arrived = self.arrived, Arrived()
         return taken
+
+    def abort(self) -> None:
+        """Closes the socket as it is."""
+        self._sock_close()
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         """Reads what is there, 256 KB at most, into `arrived`. `max_packets` is paho's, and means nothing here."""

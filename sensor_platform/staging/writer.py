@@ -25,7 +25,7 @@ GREATEST_FILE_BYTES = 256 * 1024 * 1024
 
 
 class StagingWriter:
-    """Appends groups durably. Use it with `with`: it holds the lock of its folder, and recovers what it finds there."""
+    """Appends groups durably. `with` holds the lock of its folder; `recover` comes first, and after each error."""
 
     def __init__(
         self, root: Path, *, window: Window, collector: str = "c0", max_messages: int = 100_000, max_age_s: float = 2.0
@@ -40,6 +40,7 @@ class StagingWriter:
         self._state = new_state()
         self._clock = ReceivedClock()
         self._open: OpenFile | None = None
+        self.is_ready = False
 
     def __enter__(self) -> Self:
         try:
@@ -47,11 +48,6 @@ class StagingWriter:
             self._lock.acquire()
         except OSError as err:
             raise _unavailable(self.folder, err) from err
-        try:
-            self.recover()
-        except BaseException:
-            self._lock.release()
-            raise
         return self
 
     def __exit__(
@@ -81,6 +77,7 @@ class StagingWriter:
         except OSError as err:
             raise _unavailable(self.folder, err) from err
         self._clock = ReceivedClock(after_us=max(self._state.received_at_us, self._clock.last_us))
+        self.is_ready = True
 
     def stage(self, group: Group) -> int:
         """Makes the group durable and returns how many of it repeat an earlier message.
@@ -143,6 +140,7 @@ class StagingWriter:
         try:
             self.keep_state()
         except OSError as err:
+            self._abandon()
             raise _unavailable(self.folder, err) from err
 
     def _new_file(self) -> OpenFile:
@@ -153,6 +151,7 @@ class StagingWriter:
         return OpenFile(self.folder / f"{name}{SUFFIX}", metadata)
 
     def _abandon(self) -> None:
+        self.is_ready = False
         if self._open is not None:
             self._open.abandon()
             self._open = None

@@ -1,0 +1,44 @@
+"""`sensor-platform collect`: the collector as a process of its own."""
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sensor_platform.mqtt.collector import Collector
+
+
+@click.command()
+@click.option("--unmanaged", is_flag=True, help="Collect whatever the control row in the database says.")
+@click.option("--collector", "name", default="c0", show_default=True, help="Name; the first part of its files' names.")
+@click.option("--no-retry", is_flag=True, help="End with the first error of the broker or the disk, exit code 1.")
+def collect(unmanaged: bool, name: str, no_retry: bool) -> None:
+    """Run the collector alone.
+
+    It stages what the broker sends and acknowledges it, until SIGTERM or Ctrl-C: then it drains, seals and disconnects.
+    A second signal ends it at once; nothing acknowledged is lost by that.
+    """
+    from sensor_platform.embedded.run_file import resolved
+    from sensor_platform.log import set_up_logging
+    from sensor_platform.mqtt.collector import Collector
+    from sensor_platform.settings import load_settings
+
+    set_up_logging()
+    settings = resolved(load_settings())
+    database_url = settings.database_url.get_secret_value() if settings.database_url else None
+    collector = Collector(settings, database_url=database_url, managed=not unmanaged, name=name, retry=not no_retry)
+    _stop_on_signals(collector)
+    with collector:
+        collector.run()
+
+
+def _stop_on_signals(collector: "Collector") -> None:
+    def stop(number: int, frame: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: os._exit(1))
+        collector.request_stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)

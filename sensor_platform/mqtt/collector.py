@@ -1,0 +1,261 @@
+"""The collector: what the broker sends goes to the disk, and only then back as an acknowledgement.
+
+One thread, one loop: read what has arrived, append one record batch, fdatasync, acknowledge, read again. No queue and
+no second thread, so memory is bounded by one read, and groups grow with the load by themselves. The witness thread
+(`control`) reads frozen snapshots and keeps one wish; nothing else is shared.
+"""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from sensor_platform.errors import BrokerError, ClientIdTakenError, SensorPlatformError, StagingUnavailableError
+from sensor_platform.log import get_logger
+from sensor_platform.mqtt.backoff import Backoff
+from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, client_id
+from sensor_platform.mqtt.connection import Protocol, UnsupportedProtocolError
+from sensor_platform.mqtt.control import Witness
+from sensor_platform.mqtt.health import CollectorHealth, Figures
+from sensor_platform.mqtt.intake import Intake
+from sensor_platform.mqtt.redelivery import RedeliveryWindow
+from sensor_platform.mqtt.session import NoAnswerError, Session
+from sensor_platform.mqtt.states import State
+from sensor_platform.mqtt.subscriptions import KeptSubscriptions, changes
+from sensor_platform.mqtt.waker import Waker
+from sensor_platform.settings import Settings
+from sensor_platform.staging.store import staging_root
+from sensor_platform.staging.writer import StagingWriter
+
+#: Connections that end this soon, this often, without a word: MQTT 3.1.1 has none for a stolen client id.
+SHORT_S = 5.0
+SHORT_CONNECTIONS = 3
+
+
+class Collector:
+    """`with Collector(settings) as collector: collector.run()`. `request_stop` may come from anywhere.
+
+    Args:
+        database_url: where the witness beats and reads the wish; None: nowhere, and it collects.
+        managed: whether it does as the control row says.
+        retry: whether it tries again after an error of the broker or the disk, rather than raising it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database_url: str | None = None,
+        managed: bool = True,
+        name: str = DEFAULT_COLLECTOR,
+        retry: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._mqtt = settings.mqtt
+        self._name = checked_name(name)
+        self._database_url = database_url
+        self._managed = managed
+        self._retry = retry
+        self._stopping = False
+        self._protocol = Protocol.V311 if self._mqtt.protocol == "3.1.1" else Protocol.V5
+        self._short_connections = 0
+
+    def __enter__(self) -> Self:
+        from sensor_platform.routes.file import load_routes
+
+        # The collector knows filters only; what the payloads mean is decoded elsewhere.
+        self._filters = tuple(load_routes(self._settings, with_transformers=False).filters)
+        self._client_id = client_id(self._settings, self._name)
+        self._window = RedeliveryWindow()
+        self._writer = StagingWriter(
+            staging_root(self._settings),
+            window=self._window,
+            collector=self._name,
+            max_messages=self._mqtt.buffer_max_size,
+            max_age_s=self._mqtt.buffer_flush_interval_ms / 1000,
+        )
+        self._writer.__enter__()
+        self._figures = Figures(self._name, self._client_id)
+        self._health = self._figures.snapshot()
+        self._backoff = Backoff(least_s=self._mqtt.reconnect_min_s, most_s=self._mqtt.reconnect_max_s)
+        self._intake = Intake(
+            self._writer,
+            self._window,
+            self._figures,
+            linger_s=self._mqtt.linger_ms / 1000,
+            on_commit=self._backoff.progress,
+        )
+        self._waker = Waker()
+        self._witness: Witness | None = None
+        if self._database_url is not None:
+            self._witness = Witness(self._database_url, health=lambda: self._health, on_wish=self._waker.wake)
+            self._witness.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._witness is not None:
+            self._witness.stop()
+        self._writer.__exit__(kind, error, trace)
+        self._waker.close()
+
+    @property
+    def health(self) -> CollectorHealth:
+        """How it is; may be read from any thread."""
+        return self._health
+
+    def request_stop(self) -> None:
+        """Drain, seal, acknowledge, disconnect, return from `run`. From any thread, or a signal handler."""
+        self._stopping = True
+        waker: Waker | None = getattr(self, "_waker", None)
+        if waker is not None:
+            waker.wake()
+
+    def run(self) -> None:
+        """Collects until it is told to stop."""
+        try:
+            while not self._stopping:
+                if self._is_wished():
+                    self._attempt()
+                else:
+                    self._go(State.WAITING)
+                    self._waker.wait(1.0)
+        finally:
+            if self._figures.state is not State.WAITING:
+                self._go(State.DRAINING)
+            self._go(State.STOPPED)
+
+    def _is_wished(self) -> bool:
+        return self._witness is None or not self._managed or self._witness.wished
+
+    def _should_drain(self) -> bool:
+        return self._stopping or not self._is_wished()
+
+    def _attempt(self) -> None:
+        """One connection, for as long as it lasts; after an error a pause."""
+        self._go(State.CONNECTING)
+        try:
+            if not self._writer.is_ready:
+                self._recover()
+            self._collect()
+            self._go(State.DRAINING)
+        except (BrokerError, StagingUnavailableError) as err:
+            self._failed(err)
+
+    def _recover(self) -> None:
+        self._writer.recover()
+        self._figures.incarnation = self._writer.incarnation
+        if self._writer.clock_is_behind:
+            get_logger().warning("clock_is_behind", detail="messages were received later than the clock says it is now")
+
+    def _collect(self) -> None:
+        session = Session(self._mqtt, client_id=self._client_id, protocol=self._protocol, waker=self._waker)
+        began_s = time.monotonic()
+        try:
+            if not session.open(should_stop=self._should_drain):
+                return
+            self._connected(session)
+            while not self._should_drain():
+                if session.wait(self._intake.due_in_s()):
+                    self._figures.packet()
+                self._intake.turn(session)
+                session.check()
+                self._standing(session.refusal)
+                session.ask_again_if_refused()
+                self._publish_health()
+            self._go(State.DRAINING)
+            self._intake.drain(session)
+        except BrokerError as err:
+            raise self._judged(err, session, lasted_s=time.monotonic() - began_s) from err
+        finally:
+            self._figures.connected = False
+            session.close()
+
+    def _connected(self, session: Session) -> None:
+        self._figures.connections += 1
+        self._figures.connected = True
+        self._figures.packet()
+        self._intake.begin(session)
+        self._subscribe(session)
+        self._figures.error = None
+        get_logger().info(
+            "connected",
+            broker=str(session.endpoint),
+            protocol=str(session.protocol),
+            session_present=session.session_present,
+            connection=self._window.connection,
+        )
+        self._go(State.COLLECTING)
+
+    def _subscribe(self, session: Session) -> None:
+        kept = KeptSubscriptions(self._writer.folder, session=f"{self._client_id}@{session.endpoint}")
+        if not session.session_present:
+            kept.forget()
+        to_do = changes(self._filters, kept.read(), all_again=session.protocol is Protocol.V5)
+        if to_do.unsubscribe:
+            session.unsubscribe(to_do.unsubscribe)
+        if to_do.subscribe:
+            session.subscribe(to_do.subscribe, on_granted=lambda: kept.write(self._filters))
+
+    def _judged(self, err: BrokerError, session: Session, *, lasted_s: float) -> BrokerError:
+        """What a lost connection means beyond itself: another protocol to try, or a client id used twice."""
+        if isinstance(err, UnsupportedProtocolError | NoAnswerError) and self._mqtt.protocol == "auto":
+            self._protocol = Protocol.V311 if self._protocol is Protocol.V5 else Protocol.V5
+            return err
+        self._short_connections = self._short_connections + 1 if lasted_s < SHORT_S else 0
+        silent = session.protocol is Protocol.V311 and self._figures.connected
+        if silent and self._short_connections >= SHORT_CONNECTIONS:
+            return ClientIdTakenError(
+                f"broker {session.endpoint}: it ended {self._short_connections} connections within seconds. Does "
+                f"another client use the client id {self._client_id!r}? Give each collector its own MQTT_CLIENT_ID."
+            )
+        return err
+
+    def _failed(self, err: SensorPlatformError) -> None:
+        if (
+            isinstance(err, UnsupportedProtocolError)
+            and self._mqtt.protocol == "auto"
+            and self._protocol is Protocol.V311
+        ):
+            get_logger().info("falling_back_to_3_1_1", broker_said=str(err))
+            return  # and at once again
+        self._tell(err)
+        if not self._retry:
+            raise err
+        if self._figures.state is State.DRAINING:
+            return
+        self._go(State.CONNECTING)
+        # Where two clients share a client id, each connection of one ends the other's.
+        self._pause(self._backoff.longest_s() if isinstance(err, ClientIdTakenError) else self._backoff.next_s())
+
+    def _pause(self, seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        while (left_s := until_s - time.monotonic()) > 0 and not self._should_drain():
+            self._waker.wait(min(left_s, self._intake.due_in_s()))
+            try:
+                self._intake.seal_if_due()
+            except StagingUnavailableError as err:
+                self._tell(err)
+            self._publish_health()
+
+    def _go(self, state: State) -> None:
+        if self._figures.go(state):
+            get_logger().info("collector_state", state=str(state))
+        self._publish_health()
+
+    def _standing(self, refusal: SensorPlatformError | None) -> None:
+        """A refused subscription does not end the connection: the messages of the others come all the same."""
+        if refusal is None:
+            return
+        self._tell(refusal)
+        if not self._retry:
+            raise refusal
+
+    def _tell(self, err: SensorPlatformError) -> None:
+        if str(err) != self._figures.error:  # once, not at each attempt
+            get_logger().error("cannot_collect", kind=type(err).__name__, error=str(err))
+        self._figures.error = str(err)
+
+    def _publish_health(self) -> None:
+        self._figures.open_messages = self._writer.open_messages
+        self._health = self._figures.snapshot()

@@ -1,0 +1,98 @@
+"""The witness: a thread that tells the database how the collector is, and the collector what is wished for.
+
+Never in the collector's way: a database that is down, slow or empty costs a log line. psycopg directly, since
+SQLAlchemy would cost the collector's start more than all of this.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from sensor_platform.log import get_logger
+from sensor_platform.mqtt.health import CollectorHealth
+
+INTERVAL_S = 1.0
+CONNECT_TIMEOUT_S = 3
+#: For a server that has gone away without a word; milliseconds.
+OPTIONS = "-c statement_timeout=3000 -c lock_timeout=3000 -c application_name=sensor-platform-collector"
+
+READ_WISH = "select sensor_on and api_on from sensor_platform.collector_control"
+
+_COLUMNS = [field.name for field in fields(CollectorHealth)]
+BEAT = sql.SQL(
+    "insert into sensor_platform.collector_heartbeat ({columns}, beat_at) values ({values}, now())"
+    " on conflict (collector) do update set beat_at = excluded.beat_at, {updates}"
+).format(
+    columns=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
+    values=sql.SQL(", ").join(map(sql.Placeholder, _COLUMNS)),
+    updates=sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in _COLUMNS if name != "collector"
+    ),
+)
+
+
+class Witness:
+    """Beats once a second until it is stopped. `wished` stays as last told, and is True until it was ever told."""
+
+    def __init__(
+        self, database_url: str, *, health: Callable[[], CollectorHealth], on_wish: Callable[[], None]
+    ) -> None:
+        self.wished = True
+        self._url = database_url
+        self._health = health
+        self._on_wish = on_wish
+        self._stop = threading.Event()
+        self._in_trouble = False
+        self._thread = threading.Thread(target=self._run, name="collector-witness", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """A last beat, and the end of the thread; does not wait long for a database that does not answer."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with psycopg.connect(
+                    self._url,
+                    autocommit=True,
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    options=OPTIONS,
+                    tcp_user_timeout=5000,
+                ) as connection:
+                    self._serve(connection)
+            except psycopg.Error as err:
+                self._trouble(err)
+            self._stop.wait(INTERVAL_S)
+
+    def _serve(self, connection: psycopg.Connection[Any]) -> None:
+        while True:
+            stopping = self._stop.is_set()
+            self._read_wish(connection)
+            connection.execute(BEAT, asdict(self._health()))
+            if self._in_trouble:
+                self._in_trouble = False
+                get_logger().info("database_answers_again")
+            if stopping:
+                return
+            self._stop.wait(INTERVAL_S)
+
+    def _read_wish(self, connection: psycopg.Connection[Any]) -> None:
+        row = connection.execute(READ_WISH).fetchone()
+        if row is not None and row[0] != self.wished:
+            self.wished = bool(row[0])
+            self._on_wish()
+
+    def _trouble(self, err: psycopg.Error) -> None:
+        if not self._in_trouble:
+            self._in_trouble = True
+            lines = str(err).strip().splitlines() or [type(err).__name__]
+            get_logger().warning("database_does_not_answer", error=lines[0], going_on="as last told")

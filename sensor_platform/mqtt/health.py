@@ -1,0 +1,98 @@
+"""What a collector says of itself: frozen snapshots, made by its one thread and read by any other."""
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sensor_platform.mqtt.states import State, step
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorHealth:
+    """The columns of `collector_heartbeat`, but for `beat_at`. Counts are of this process."""
+
+    collector: str
+    incarnation: str
+    client_id: str
+    host: str
+    pid: int
+    state: State
+    connected: bool
+    since: datetime
+    last_packet_at: datetime | None
+    last_commit_at: datetime | None
+    messages: int
+    payload_bytes: int
+    redelivered: int
+    qos0: int
+    open_messages: int
+    connections: int
+    error: str | None
+
+
+class Figures:
+    """The figures behind the snapshots; the collector's thread alone changes them."""
+
+    def __init__(self, collector: str, client_id: str) -> None:
+        self.collector = collector
+        self.client_id = client_id
+        self.host = socket.gethostname()
+        self.pid = os.getpid()
+        self.incarnation = ""
+        self.state = State.CONNECTING
+        self.since = datetime.now(UTC)
+        self.connected = False
+        self.error: str | None = None
+        self.last_packet_s: float | None = None  # wall clock, seconds: a float a read, not a datetime
+        self.last_commit_s: float | None = None
+        self.messages = 0
+        self.payload_bytes = 0
+        self.redelivered = 0
+        self.qos0 = 0
+        self.open_messages = 0
+        self.connections = 0
+
+    def go(self, state: State) -> bool:
+        """Takes a step; whether it was one."""
+        if state == self.state:
+            return False
+        self.state = step(self.state, state)
+        self.since = datetime.now(UTC)
+        return True
+
+    def packet(self) -> None:
+        self.last_packet_s = time.time()
+
+    def committed(self, *, messages: int, payload_bytes: int, redelivered: int, qos0: int) -> None:
+        self.last_commit_s = time.time()
+        self.messages += messages
+        self.payload_bytes += payload_bytes
+        self.redelivered += redelivered
+        self.qos0 += qos0
+
+    def snapshot(self) -> CollectorHealth:
+        return CollectorHealth(
+            collector=self.collector,
+            incarnation=self.incarnation,
+            client_id=self.client_id,
+            host=self.host,
+            pid=self.pid,
+            state=self.state,
+            connected=self.connected,
+            since=self.since,
+            last_packet_at=_at(self.last_packet_s),
+            last_commit_at=_at(self.last_commit_s),
+            messages=self.messages,
+            payload_bytes=self.payload_bytes,
+            redelivered=self.redelivered,
+            qos0=self.qos0,
+            open_messages=self.open_messages,
+            connections=self.connections,
+            error=self.error,
+        )
+
+
+def _at(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,114 @@
+"""Between a connection and the staging area: when a group is full enough, durable first, acknowledged after."""
+
+import time
+from collections.abc import Callable
+
+from sensor_platform.mqtt.fast_read import QOS_BITS, READ_BYTES, Arrived
+from sensor_platform.mqtt.health import Figures
+from sensor_platform.mqtt.redelivery import RedeliveryWindow
+from sensor_platform.mqtt.session import Session
+from sensor_platform.staging.format import Group
+from sensor_platform.staging.kill_points import kill_point
+from sensor_platform.staging.writer import StagingWriter
+
+#: A stock 3.1.1 broker has 20 messages in flight: a group that waits for more company than that waits in vain.
+SMALLEST_WINDOW = 20
+IDLE_S = 1.0
+
+
+class Intake:
+    """Owned by the collector's thread. `on_commit` is called after each group that is durable."""
+
+    def __init__(
+        self,
+        writer: StagingWriter,
+        window: RedeliveryWindow,
+        figures: Figures,
+        *,
+        linger_s: float,
+        on_commit: Callable[[], None],
+    ) -> None:
+        self._writer = writer
+        self._window = window
+        self._figures = figures
+        self._linger_s = linger_s
+        self._on_commit = on_commit
+        self._lingers_until_s: float | None = None
+        self._new_session = False
+
+    def begin(self, session: Session) -> None:
+        """After CONNACK, before anything is staged. Raises StagingUnavailableError."""
+        self._lingers_until_s = None
+        self._window.connected()
+        if not session.session_present:
+            self._writer.begin_session()
+            self._new_session = True
+
+    def due_in_s(self) -> float:
+        """How long the loop may sleep."""
+        seal_s = self._writer.due_in_s
+        linger_s = None if self._lingers_until_s is None else self._lingers_until_s - time.monotonic()
+        return min(IDLE_S, *(due_s for due_s in (seal_s, linger_s) if due_s is not None))
+
+    def turn(self, session: Session) -> None:
+        """Stages and acknowledges what waited long enough; seals what is due. Raises StagingUnavailableError."""
+        if self._is_full_enough(session):
+            self._acknowledge(session, self._stage(session))
+        self.seal_if_due()
+
+    def drain(self, session: Session) -> None:
+        """Stages what was read, seals, acknowledges."""
+        staged = self._stage(session)
+        self._writer.seal()
+        self._acknowledge(session, staged)
+
+    def seal_if_due(self) -> None:
+        if self._writer.due_in_s == 0:
+            self._writer.seal()
+
+    def _is_full_enough(self, session: Session) -> bool:
+        arrived = session.arrived
+        if not arrived:
+            return False
+        now_s = time.monotonic()
+        if self._lingers_until_s is None:
+            self._lingers_until_s = now_s + self._linger_s
+        return (
+            len(arrived) >= SMALLEST_WINDOW
+            or arrived.size_bytes >= READ_BYTES
+            or now_s >= self._lingers_until_s
+            or not session.connected
+        )
+
+    def _stage(self, session: Session) -> Arrived:
+        taken = session.take()
+        self._lingers_until_s = None
+        if not taken:
+            return taken
+        first_bytes = bytes(taken.first_bytes)
+        group = Group(
+            first_bytes=first_bytes,
+            topics=taken.topics,
+            payloads=taken.payloads,
+            packet_ids=taken.packet_ids,
+            connection=self._window.connection,
+            content_types=taken.content_types,
+            user_properties=taken.user_properties,
+            new_session=self._new_session,
+        )
+        redelivered = self._writer.stage(group)
+        self._new_session = False
+        self._figures.committed(
+            messages=len(taken),
+            payload_bytes=taken.size_bytes,
+            redelivered=redelivered,
+            qos0=sum(1 for first in first_bytes if not first & QOS_BITS),
+        )
+        self._on_commit()
+        return taken
+
+    def _acknowledge(self, session: Session, staged: Arrived) -> None:
+        # Only after fdatasync: the broker forgets on PUBACK [MQTT-4.3.2-4].
+        if staged:
+            session.acknowledge(staged)
+            kill_point("after_acknowledge")

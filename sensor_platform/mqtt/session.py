@@ -1,0 +1,179 @@
+"""One connection to the broker, from CONNECT to DISCONNECT, for a session that outlives it.
+
+The collector's one thread calls everything. Errors come out of `check` as classes of our own tree, told apart.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from sensor_platform.errors import BrokerError, BrokerUnreachableError, SubscriptionRefusedError
+from sensor_platform.log import get_logger
+from sensor_platform.mqtt.connection import Protocol, connect, connection_error, endpoint, new_client, refused
+from sensor_platform.mqtt.fast_read import Arrived, FastClient
+from sensor_platform.mqtt.waker import Waker
+from sensor_platform.settings import MqttSettings
+
+#: How long a DISCONNECT and the last acknowledgements may take to leave.
+GOODBYE_S = 2.0
+RETAIN_ONLY_IF_NEW = 1
+
+
+class NoAnswerError(BrokerUnreachableError):
+    """The broker closed the connection before its CONNACK: perhaps it does not know this version of MQTT."""
+
+
+class Session:
+    """A connection with a persistent session, clean start off, QoS 1."""
+
+    def __init__(self, settings: MqttSettings, *, client_id: str, protocol: Protocol, waker: Waker) -> None:
+        self.protocol = protocol
+        self.endpoint = endpoint(settings)
+        self.connected = False
+        self.session_present = False
+        self._settings = settings
+        self._waker = waker
+        self._error: BrokerError | None = None
+        self._closing = False
+        #: Stands until the filters are granted: the messages of the others come all the same.
+        self.refusal: SubscriptionRefusedError | None = None
+        self._granted: Callable[[], None] = lambda: None
+        self._asked: tuple[str, ...] = ()
+        self._asked_at_s = 0.0
+        client = new_client(settings, client_id=client_id, protocol=protocol, kind=FastClient, persistent=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.start_reading()
+        self._client = client
+
+    def open(self, *, should_stop: Callable[[], bool]) -> bool:
+        """Connects and waits for the CONNACK. False when told to stop meanwhile. Raises a BrokerError."""
+        deadline_s = time.monotonic() + self._settings.connect_timeout_s
+        connect(
+            self._client,
+            self._settings,
+            session_expiry_s=self._settings.session_expiry_s,
+            receive_maximum=self._settings.receive_maximum,
+        )
+        while not self.connected:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                self.close()
+                raise BrokerUnreachableError(f"broker {self.endpoint}: it accepted the connection and says nothing.")
+            if should_stop():
+                self.close()
+                return False
+            self.wait(left_s)
+            self.check()
+        return True
+
+    def subscribe(self, filters: Sequence[str], *, on_granted: Callable[[], None]) -> None:
+        """QoS 1; the broker delivers each message at the lower of ours and the publisher's."""
+        self._asked, self._granted, self._asked_at_s = tuple(filters), on_granted, time.monotonic()
+        if self.protocol is Protocol.V5:
+            options = SubscribeOptions(qos=1, retainHandling=RETAIN_ONLY_IF_NEW)
+            self._client.subscribe([(name, options) for name in filters])
+        else:
+            self._client.subscribe([(name, 1) for name in filters])
+
+    def ask_again_if_refused(self) -> None:
+        """The broker's access rules may have been mended meanwhile."""
+        if self.refusal is not None and time.monotonic() - self._asked_at_s > self._settings.reconnect_max_s:
+            self.subscribe(self._asked, on_granted=self._granted)
+
+    def unsubscribe(self, filters: Sequence[str]) -> None:
+        self._client.unsubscribe(list(filters))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Until something arrived, the waker rang or the time is over. Whether something was read."""
+        sock = self._client.socket()
+        if sock is None:
+            return False
+        waits_inside = getattr(sock, "pending", None)  # TLS: decrypted bytes that no poll tells of
+        readable = waits_inside is not None and waits_inside() > 0
+        if not readable:
+            readable = self._waker.wait(timeout_s, fd=sock.fileno(), for_write=self._client.want_write())
+        if readable:
+            self._client.loop_read()
+        if self._client.want_write():
+            self._client.loop_write()
+        self._client.loop_misc()
+        return readable
+
+    @property
+    def arrived(self) -> Arrived:
+        """What was read and not yet taken."""
+        return self._client.arrived
+
+    def take(self) -> Arrived:
+        return self._client.take()
+
+    def acknowledge(self, taken: Arrived) -> None:
+        """For messages of this connection; dropped when it is gone: their redelivery brings its own."""
+        if self.connected:
+            self._client.acknowledge(taken.packet_ids, bytes(taken.first_bytes))
+
+    def check(self) -> None:
+        """Raises what ended the connection."""
+        if self._error is not None:
+            self.close()
+            raise self._error
+
+    def close(self) -> None:
+        """DISCONNECT, which keeps the session and its expiry; what is queued leaves first, within two seconds."""
+        deadline_s = time.monotonic() + GOODBYE_S
+        self.connected, self._closing = False, True
+        if self._client.socket() is not None:
+            self._client.disconnect()
+        while (sock := self._client.socket()) is not None and time.monotonic() < deadline_s:
+            self._waker.wait(0.1, fd=sock.fileno(), for_write=True)
+            self._client.loop_write()
+        self._client.abort()
+
+    def _on_connect(
+        self, client: Client, userdata: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._error = refused(reason, self.endpoint)
+        else:
+            self.connected, self.session_present = True, flags.session_present
+
+    def _on_disconnect(
+        self,
+        client: Client,
+        userdata: object,
+        flags: DisconnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        had_answer, self.connected = self.connected, False
+        if self._error is not None or self._closing:
+            return
+        if flags.is_disconnect_packet_from_server:
+            self._error = refused(reason, self.endpoint)
+        elif self._client.read_error is not None:
+            self._error = connection_error(self._client.read_error, self.endpoint)
+        elif not had_answer:
+            self._error = NoAnswerError(f"broker {self.endpoint}: it closed the connection without an answer.")
+        else:
+            self._error = BrokerUnreachableError(f"broker {self.endpoint}: the connection ended: {reason}.")
+
+    def _on_subscribe(
+        self, client: Client, userdata: object, mid: int, reasons: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        no = [f"{name} ({reason})" for name, reason in zip(self._asked, reasons, strict=False) if reason.is_failure]
+        if no:
+            self.refusal = SubscriptionRefusedError(
+                f"broker {self.endpoint}: refused to let us subscribe to {', '.join(no)}. Check its access rules."
+            )
+            return
+        self.refusal = None
+        weak = [name for name, reason in zip(self._asked, reasons, strict=False) if reason.value == 0]
+        if weak:
+            get_logger().warning("only_qos_0_granted", filters=weak)
+        self._granted()
