@@ -4,6 +4,8 @@
 lose one of them in silence. What is equal is found by the load, under its lock, and kept aside in `metric_duplicate`.
 """
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -23,7 +25,7 @@ metadata = sa.MetaData(
 Timestamp = sa.TIMESTAMP(timezone=True)
 
 
-def _now(name: str, comment: str) -> sa.Column[object]:
+def _now(name: str, comment: str) -> sa.Column[datetime]:
     return sa.Column(name, Timestamp, nullable=False, server_default=sa.func.now(), comment=comment)
 
 
@@ -142,7 +144,7 @@ ledger = sa.Table(
     sa.Column("conflicts", sa.BigInteger, nullable=False, comment="inserted where another value stood at that time"),
     sa.Column("least_time", Timestamp, comment="least event time of its readings"),
     sa.Column("greatest_time", Timestamp, comment="greatest event time of its readings"),
-    sa.Column("route_versions", JSONB, nullable=False, comment="route name -> version that made it"),
+    sa.Column("route_versions", JSONB, nullable=False, comment="route name -> version, filter and format that made it"),
     sa.Column("transformer_versions", JSONB, nullable=False, comment="format -> version that made it"),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="1", comment="how often it was processed"),
     sa.Column("run_id", sa.Text, comment="Dagster run of the last attempt"),

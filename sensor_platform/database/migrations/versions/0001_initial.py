@@ -220,7 +220,7 @@ def _ledger() -> None:
         ),
         sa.Column("least_time", TIMESTAMP, comment="least event time of its readings"),
         sa.Column("greatest_time", TIMESTAMP, comment="greatest event time of its readings"),
-        sa.Column("route_versions", JSONB(), nullable=False, comment="route name -> version that made it"),
+        sa.Column("route_versions", JSONB(), nullable=False, comment="route name -> version, filter and format that made it"),
         sa.Column("transformer_versions", JSONB(), nullable=False, comment="format -> version that made it"),
         sa.Column("attempt", sa.Integer(), server_default="1", nullable=False, comment="how often it was processed"),
         sa.Column("run_id", sa.Text(), comment="Dagster run of the last attempt"),

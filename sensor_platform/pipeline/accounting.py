@@ -1,0 +1,57 @@
+"""Every message and reading, accounted for: the totals of the ledger, and the ledger held against what stands."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.resources import files
+
+import sqlalchemy as sa
+
+from sensor_platform.database.engine import Database
+from sensor_platform.database.tables import dead_letter, ledger
+from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
+
+#: Letters that a retry will still look at. Exhausted ones wait for a person.
+WAITING = ("pending", "retrying")
+
+MESSAGE_COLUMNS = (
+    ledger.c.staged,
+    ledger.c.accepted,
+    ledger.c.partial,
+    ledger.c.dead_lettered,
+    ledger.c.duplicate,
+    ledger.c.ignored,
+)
+READING_COLUMNS = (ledger.c.decoded, ledger.c.inserted, ledger.c.duplicate_readings, ledger.c.refused)
+
+_SUMS = [sa.cast(sa.func.coalesce(sa.func.sum(c), 0), sa.BigInteger) for c in (*MESSAGE_COLUMNS, *READING_COLUMNS)]
+
+
+def totals(database: Database) -> tuple[MessageCounts, ReadingCounts, int]:
+    """All messages, all readings, and the dead letters that wait for a retry."""
+    waiting = sa.select(sa.func.count()).where(dead_letter.c.state.in_(WAITING)).select_from(dead_letter)
+    with database.connect() as connection:
+        row = connection.execute(sa.select(*_SUMS, waiting.scalar_subquery()).select_from(ledger)).one()
+    return (*_counts(row[:-1]), row[-1])
+
+
+def hour_totals(database: Database, hours: Sequence[datetime]) -> dict[datetime, tuple[MessageCounts, ReadingCounts]]:
+    """The same by received hour; an hour without a ledger row has zeros."""
+    statement = sa.select(ledger.c.hour, *_SUMS).where(ledger.c.hour.in_(hours)).group_by(ledger.c.hour)
+    with database.connect() as connection:
+        found = {row[0]: _counts(row[1:]) for row in connection.execute(statement)}
+    return {hour: found.get(hour, (MessageCounts(), ReadingCounts())) for hour in hours}
+
+
+def mismatches(database: Database, *, since: datetime | None = None) -> list[str]:
+    """One line for each micro-batch whose ledger row differs from its rows in the tables.
+
+    `since` bounds it to micro-batches received from then on, and the reading of `metric` to their event times.
+    """
+    sql = files("sensor_platform.pipeline").joinpath("sql/mismatches.sql").read_text("utf-8")
+    with database.connect() as connection:
+        rows = connection.execute(sa.text(sql), {"since": since}).all()
+    return [f"{row.name}: {row.what}: the ledger says {row.said}, the tables have {row.found}" for row in rows]
+
+
+def _counts(row: Sequence[int]) -> tuple[MessageCounts, ReadingCounts]:
+    return MessageCounts(*row[: len(MESSAGE_COLUMNS)]), ReadingCounts(*row[len(MESSAGE_COLUMNS) :])

@@ -1,0 +1,95 @@
+"""When PostgreSQL refuses a group: halve it until each guilty reading stands alone, and load the others.
+
+Decoding refuses what PostgreSQL is known to refuse. What is left is a constraint or trigger that someone added, or a
+mistake of ours: one such row must not hold up the thousands beside it, nor be lost.
+"""
+
+from datetime import datetime
+
+import numpy as np
+import psycopg
+import sqlalchemy as sa
+
+from sensor_platform.database.copy import copy_readings
+from sensor_platform.database.engine import Database
+from sensor_platform.database.raw import cursor
+from sensor_platform.errors import AccountingError
+from sensor_platform.log import get_logger
+from sensor_platform.pipeline.load import Loaded, Scope, load
+from sensor_platform.pipeline.outcome import Outcome
+from sensor_platform.pipeline.standing import METRIC
+from sensor_platform.transformers.contract import Refusal
+
+#: SQLSTATE classes that say something of a row: data exception, constraint, limit exceeded, raised by a trigger.
+ABOUT_A_ROW = ("22", "23", "54", "P0")
+
+
+def load_without_guilty(
+    database: Database,
+    outcome: Outcome,
+    *,
+    scope: Scope,
+    next_attempt_at: datetime,
+    run_id: str | None = None,
+    by: str = "load",
+) -> Loaded:
+    """`load` in a transaction of its own; readings that PostgreSQL refuses become dead letters."""
+
+    def attempt(what: Outcome) -> Loaded:
+        with database.begin() as connection:
+            return load(connection, what, scope=scope, next_attempt_at=next_attempt_at, run_id=run_id, by=by)
+
+    try:
+        return attempt(outcome)
+    except (sa.exc.DBAPIError, psycopg.Error, UnicodeEncodeError) as err:
+        if not _is_about_a_row(err):
+            raise
+        reasons = _find(database, outcome, np.arange(len(outcome.readings)))
+        if not reasons:
+            raise AccountingError(f"PostgreSQL refused the load, and no reading by itself: {_reason(err)}") from err
+        get_logger().warning("readings_refused_by_database", readings=len(reasons), error=_reason(err))
+        return attempt(_refuse(outcome, reasons))
+
+
+def _find(database: Database, outcome: Outcome, places: np.ndarray) -> dict[int, str]:
+    """The readings among `places` that PostgreSQL refuses by themselves, with its reason."""
+    try:
+        with database.connect() as connection, cursor(connection) as cur:
+            copy_readings(cur, METRIC, outcome.readings.take(places))
+    except (sa.exc.DBAPIError, psycopg.Error, UnicodeEncodeError) as err:
+        if not _is_about_a_row(err):
+            raise
+        if len(places) == 1:
+            return {int(places[0]): _reason(err)}
+        half = len(places) // 2
+        return {**_find(database, outcome, places[:half]), **_find(database, outcome, places[half:])}
+    return {}
+
+
+def _refuse(outcome: Outcome, reasons: dict[int, str]) -> Outcome:
+    refusals = [
+        Refusal(
+            int(outcome.message[place]),
+            int(outcome.readings.ordinal[place]),
+            "refused_by_database",
+            f"PostgreSQL refused the row: {reason}",
+        )
+        for place, reason in reasons.items()
+    ]
+    return outcome.refuse(np.array(list(reasons), np.int64), refusals)
+
+
+def _cause(err: Exception) -> BaseException:
+    return err.orig or err if isinstance(err, sa.exc.DBAPIError) else err
+
+
+def _is_about_a_row(err: Exception) -> bool:
+    cause = _cause(err)
+    if isinstance(cause, UnicodeEncodeError):
+        return True
+    state = cause.sqlstate if isinstance(cause, psycopg.Error) else None
+    return state is not None and state.startswith(ABOUT_A_ROW)
+
+
+def _reason(err: Exception) -> str:
+    return str(_cause(err)).strip().splitlines()[0]

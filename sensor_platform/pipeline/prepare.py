@@ -1,0 +1,219 @@
+"""Decode, validate, find the series: all of a group that happens before, and outside of, the load's transaction."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import sqlalchemy as sa
+
+from sensor_platform.database.copy import ReadingRows
+from sensor_platform.database.partitions import make_partitions
+from sensor_platform.pipeline.decode import DecodedMessages, decode
+from sensor_platform.pipeline.outcome import Outcome, Source
+from sensor_platform.pipeline.series import Key, Seen, Series, look_up, register
+from sensor_platform.routes.model import Routes
+from sensor_platform.transformers.contract import Refusal
+from sensor_platform.validation.readings import validate
+
+#: Opens a transaction: the database's `begin`, or, where all is to be rolled back, one that is open already.
+Begin = Callable[[], AbstractContextManager[sa.Connection]]
+
+IDENTITY = ["work_unit", "sensor", "metric"]
+SAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The different series of some readings, and which one each reading belongs to."""
+
+    keys: list[Key]
+    of: np.ndarray
+
+    @classmethod
+    def of_readings(cls, readings: pd.DataFrame) -> "Keys":
+        code = np.zeros(len(readings), np.int64)
+        names = []
+        for column in IDENTITY:
+            codes, uniques = pd.factorize(readings[column])
+            code = code * (len(uniques) + 1) + codes + 1  # -1 is None
+            names.append(readings[column].to_numpy(object))
+        _, first, of = np.unique(code, return_index=True, return_inverse=True)
+        return cls([tuple(column[place] for column in names) for place in first.tolist()], of)
+
+    def column(self, values: Sequence[Any]) -> np.ndarray:
+        """One value a series, spread over the readings."""
+        spread = np.empty(len(values), dtype=object)
+        spread[:] = values
+        column: np.ndarray = spread[self.of]
+        return column
+
+
+def prepare(
+    sources: list[Source],
+    messages: pa.Table,
+    source_of: np.ndarray,
+    routes: Routes,
+    begin: Begin,
+    *,
+    max_payload_bytes: int,
+    seconds: dict[str, float],
+) -> Outcome:
+    """What `messages`, in received order, become. New series and missing partitions are made on the way."""
+    started = time.perf_counter()
+    decoded = decode(messages, routes, max_payload_bytes=max_payload_bytes)
+    decoded_at = time.perf_counter()
+    readings, refusals = _validate(decoded, messages, begin)
+    readings, series_ids, mismatched = _with_series(readings, routes, begin)
+    with begin() as connection:
+        make_partitions(connection, _months(readings["time"].to_numpy(np.int64)))
+    seconds["decode"] = seconds.get("decode", 0.0) + decoded_at - started
+    seconds["validate"] = seconds.get("validate", 0.0) + time.perf_counter() - decoded_at
+    return Outcome(
+        sources=sources,
+        messages=messages,
+        source_of=source_of,
+        redelivered=decoded.redelivered,
+        ignored=decoded.ignored,
+        message=readings["message"].to_numpy(np.int64),
+        readings=_rows(readings, series_ids, messages),
+        refusals=_once([*decoded.refusals, *refusals, *mismatched]),
+        routes=_describe(decoded, routes),
+        transformers=decoded.transformer_versions,
+        samples=_samples(readings),
+    )
+
+
+def _validate(decoded: DecodedMessages, messages: pa.Table, begin: Begin) -> tuple[pd.DataFrame, list[Refusal]]:
+    readings = decoded.readings.reset_index(drop=True)
+    received_at = messages["received_at"].cast(pa.int64()).to_numpy()
+    keys = Keys.of_readings(readings)
+    with begin() as connection:
+        known = look_up(connection, [key for key in keys.keys if all(isinstance(name, str) for name in key)])
+    limits = [known.get(key) for key in keys.keys]
+    nan = float("nan")
+    checked = readings.assign(
+        received_at=received_at[readings["message"].to_numpy(np.int64)],
+        series_unit=pd.Series(keys.column([one and one.unit for one in limits]), dtype=object),
+        minimum=_floats([nan if one is None or one.minimum is None else one.minimum for one in limits])[keys.of],
+        maximum=_floats([nan if one is None or one.maximum is None else one.maximum for one in limits])[keys.of],
+    )
+    validated = validate(checked)
+    return validated.accepted.reset_index(drop=True), validated.refusals
+
+
+def _with_series(
+    readings: pd.DataFrame, routes: Routes, begin: Begin
+) -> tuple[pd.DataFrame, np.ndarray, list[Refusal]]:
+    """Registers what is new and gives each reading its series; one that names another unit is refused here.
+
+    The units are asked for once more after registering: within a group, and between two processes that meet a new
+    series at once, the first unit named is the one that stays.
+    """
+    keys = Keys.of_readings(readings)
+    with begin() as connection:
+        known = look_up(connection, keys.keys)
+    new = [one for one in _seen(readings, keys, routes) if _adds(one, known.get(one.key))]
+    if new:
+        with begin() as connection:
+            register(connection, new)
+        with begin() as connection:
+            known = look_up(connection, keys.keys)
+    series = [known[key] for key in keys.keys]
+    unit, expected = readings["unit"].to_numpy(object), keys.column([one.unit for one in series])
+    other = pd.notna(unit) & pd.notna(expected) & (unit != expected)
+    refused = [
+        Refusal(
+            message, ordinal, "unit_mismatch", f"the unit {got!r} is not {want!r}, the first one seen of the series"
+        )
+        for message, ordinal, got, want in zip(
+            readings["message"][other].tolist(),
+            readings["ordinal"][other].tolist(),
+            unit[other],
+            expected[other],
+            strict=True,
+        )
+    ]
+    ids = np.array([one.id for one in series], np.int32)[keys.of]
+    return readings[~other].reset_index(drop=True), ids[~other], refused
+
+
+def _adds(seen: Seen, known: Series | None) -> bool:
+    return known is None or (known.unit is None and seen.unit is not None) or known.conflicts != seen.conflicts
+
+
+def _seen(readings: pd.DataFrame, keys: Keys, routes: Routes) -> list[Seen]:
+    """The first unit that a reading of each series names, and the policy of the route of its last reading."""
+    unit, route = readings["unit"].to_numpy(object), readings["route"].to_numpy(object)
+    named = np.flatnonzero(pd.notna(unit))[::-1]
+    first_named = dict(zip(keys.of[named].tolist(), named.tolist(), strict=True))
+    last = dict(zip(keys.of.tolist(), range(len(readings)), strict=True))
+    policy = {name: routes[name].conflicts for name in set(route.tolist())}
+    return [
+        Seen(key, str(unit[first_named[place]]) if place in first_named else None, policy[route[last[place]]])
+        for place, key in enumerate(keys.keys)
+    ]
+
+
+def _rows(readings: pd.DataFrame, series_ids: np.ndarray, messages: pa.Table) -> ReadingRows:
+    message = readings["message"].to_numpy(np.int64)
+    text = readings["text"].to_numpy(object)
+    return ReadingRows(
+        time=readings["time"].to_numpy(np.int64),
+        value=readings["value"].to_numpy(np.float64),
+        sequence=messages["sequence"].to_numpy()[message],
+        series=series_ids,
+        micro_batch=np.zeros(len(readings), np.int32),
+        ordinal=readings["ordinal"].to_numpy(np.int32),
+        quality=readings["quality"].to_numpy(np.int16),
+        timed_by_receipt=readings["timed_by_receipt"].to_numpy(bool),
+        text=_none_where(pd.isna(text), text),
+    )
+
+
+def _once(refusals: list[Refusal]) -> list[Refusal]:
+    """One refusal a place: a dead letter is found again by its micro-batch, sequence and ordinal."""
+    first: dict[tuple[int, int], Refusal] = {}
+    for refusal in refusals:
+        first.setdefault((refusal.message, refusal.ordinal), refusal)
+    return list(first.values())
+
+
+def _describe(decoded: DecodedMessages, routes: Routes) -> dict[str, dict[str, str]]:
+    """The routes that were used, as the ledger keeps them: `trace` finds the one of a topic by its filter."""
+    return {
+        name: {"version": version, "filter": routes[name].filter, "format": routes[name].format}
+        for name, version in decoded.route_versions.items()
+    }
+
+
+def _samples(readings: pd.DataFrame) -> list[dict[str, Any]]:
+    newest = readings.tail(SAMPLES)
+    columns = [*IDENTITY, "time", "value", "text", "unit", "quality"]
+    rows = newest[columns].to_dict("records")
+    return [
+        {
+            **{str(name): value for name, value in row.items()},
+            "time": pd.Timestamp(row["time"], unit="us", tz="UTC").to_pydatetime(),
+        }
+        for row in rows
+    ]
+
+
+def _months(times: np.ndarray) -> list[tuple[int, int]]:
+    months = np.unique(times.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)).tolist()
+    return [(1970 + month // 12, month % 12 + 1) for month in months]
+
+
+def _none_where(mask: np.ndarray, column: np.ndarray) -> np.ndarray:
+    out = column.copy()
+    out[mask] = None
+    return out
+
+
+def _floats(values: list[float]) -> np.ndarray:
+    return np.array(values, np.float64)

@@ -1,0 +1,212 @@
+"""Sealed micro-batches in, committed rows out: decode → validate → load, a transaction a group of micro-batches."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+
+from sensor_platform.database.engine import Database
+from sensor_platform.database.tables import ledger
+from sensor_platform.errors import DamagedMicroBatchError
+from sensor_platform.log import get_logger
+from sensor_platform.pipeline.guilty import load_without_guilty
+from sensor_platform.pipeline.letters import letters_by_code
+from sensor_platform.pipeline.load import Loaded, Scope
+from sensor_platform.pipeline.outcome import Source
+from sensor_platform.pipeline.prepare import prepare
+from sensor_platform.pipeline.report import MessageCounts, ReadingCounts, Report
+from sensor_platform.pipeline.standing import as_time
+from sensor_platform.routes.model import Routes
+from sensor_platform.settings import Settings
+from sensor_platform.staging.format import MicroBatch
+from sensor_platform.staging.store import LocalStaging
+
+#: A group is loaded in one transaction: enough that it costs little a message, few enough that memory stays bounded.
+GROUP_MESSAGES = 50_000
+GROUP_MICRO_BATCHES = 50
+GROUP_BYTES = 64 * 1024 * 1024
+
+Read = tuple[MicroBatch, pa.Table]
+
+
+class Mode(StrEnum):
+    """Whether micro-batches that are in the ledger are left alone, or made again."""
+
+    NEW = "new"
+    AGAIN = "again"
+
+
+class DamagedMicroBatchesError(DamagedMicroBatchError):
+    """Some micro-batches could not be read. Everything else is in; these are as pending as before."""
+
+    def __init__(self, errors: dict[str, str], report: Report) -> None:
+        self.names = list(errors)
+        self.report = report
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in errors.items())
+        super().__init__(f"{len(errors)} micro-batches are damaged and stay pending:\n{reasons}")
+
+
+def pending(staging: LocalStaging, database: Database) -> list[MicroBatch]:
+    """Sealed micro-batches that are not in the ledger, oldest hour first."""
+    return _missing(database, staging.micro_batches())
+
+
+def process(
+    staging: LocalStaging,
+    database: Database,
+    routes: Routes,
+    *,
+    settings: Settings,
+    hours: tuple[datetime | None, datetime | None] = (None, None),
+    mode: Mode = Mode.NEW,
+    run_id: str | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Report:
+    """Loads the sealed micro-batches received in `hours` (half open): the new ones, or all of them again.
+
+    A group that is committed stays, whatever happens to the next; calling again goes on where this one ended.
+
+    Raises:
+        DamagedMicroBatchesError: at the end, when some could not be read; it has the names and the report.
+    """
+    found = staging.micro_batches(*hours)
+    if mode is Mode.NEW:
+        found = _missing(database, found)
+    damaged: dict[str, str] = {}
+    report = Report()
+    seconds: dict[str, float] = {}
+    for group in _groups(staging, found, damaged, seconds):
+        report += _process_group(group, database, routes, settings=settings, mode=mode, run_id=run_id, seconds=seconds)
+        seconds = {}
+        if should_stop is not None and should_stop():
+            break
+    if damaged:
+        raise DamagedMicroBatchesError(damaged, report)
+    return report
+
+
+def _missing(database: Database, found: list[MicroBatch]) -> list[MicroBatch]:
+    hours = sorted({micro_batch.hour for micro_batch in found})
+    if not hours:
+        return []
+    statement = sa.select(ledger.c.name).where(ledger.c.hour.in_(hours))
+    with database.connect() as connection:
+        known = set(connection.execute(statement).scalars())
+    return [micro_batch for micro_batch in found if micro_batch.name not in known]
+
+
+def _groups(
+    staging: LocalStaging, found: list[MicroBatch], damaged: dict[str, str], seconds: dict[str, float]
+) -> Iterator[list[Read]]:
+    """The micro-batches read, a bounded group at a time. Those that cannot be read are noted in `damaged`."""
+    group: list[Read] = []
+    for micro_batch in found:
+        started = time.perf_counter()
+        try:
+            table = staging.read(micro_batch)
+        except DamagedMicroBatchError as err:
+            damaged[micro_batch.name] = str(err)
+            get_logger().error("micro_batch_damaged", micro_batch=micro_batch.name, error=str(err))
+            continue
+        finally:
+            seconds["read"] = seconds.get("read", 0.0) + time.perf_counter() - started
+        if group and _is_full([*group, (micro_batch, table)]):
+            yield group
+            group = []
+        group.append((micro_batch, table))
+    if group:
+        yield group
+
+
+def _is_full(group: list[Read]) -> bool:
+    return (
+        len(group) > GROUP_MICRO_BATCHES
+        or sum(table.num_rows for _, table in group) > GROUP_MESSAGES
+        or sum(table.nbytes for _, table in group) > GROUP_BYTES
+    )
+
+
+def _process_group(
+    group: list[Read],
+    database: Database,
+    routes: Routes,
+    *,
+    settings: Settings,
+    mode: Mode,
+    run_id: str | None,
+    seconds: dict[str, float],
+) -> Report:
+    sources, messages, source_of = _in_received_order(group)
+    outcome = prepare(
+        sources,
+        messages,
+        source_of,
+        routes,
+        database.begin,
+        max_payload_bytes=settings.mqtt.max_payload_bytes,
+        seconds=seconds,
+    )
+    started = time.perf_counter()
+    loaded = load_without_guilty(
+        database,
+        outcome,
+        scope=Scope.NEW if mode is Mode.NEW else Scope.AGAIN,
+        next_attempt_at=datetime.now(UTC) + timedelta(seconds=settings.dead_letters.first_backoff_s),
+        run_id=run_id,
+        by=run_id or "load",
+    )
+    seconds["load"] = time.perf_counter() - started
+    report = _report(loaded, seconds)
+    get_logger().info(
+        "micro_batches_loaded",
+        micro_batches=report.micro_batches,
+        messages=report.messages.staged,
+        inserted=report.readings.inserted,
+        took_s={name: round(value, 3) for name, value in seconds.items()},
+    )
+    return report
+
+
+def _in_received_order(group: list[Read]) -> tuple[list[Source], pa.Table, np.ndarray]:
+    read = sorted(((_source(*entry), entry[1]) for entry in group), key=lambda one: _order(one[0]))
+    sizes = [table.num_rows for _, table in read]
+    messages = pa.concat_tables([table for _, table in read]).combine_chunks()
+    return [source for source, _ in read], messages, np.repeat(np.arange(len(read)), sizes)
+
+
+def _source(micro_batch: MicroBatch, table: pa.Table) -> Source:
+    received_at = table["received_at"]
+    # The collector seals no file without messages; one made by hand is accounted for all the same.
+    first, last = (
+        (received_at[0].as_py(), received_at[-1].as_py()) if table.num_rows else (micro_batch.hour, micro_batch.hour)
+    )
+    return Source(micro_batch.name, micro_batch.hour, first, last)
+
+
+def _order(source: Source) -> tuple[datetime, bytes]:
+    return source.first_received_at, source.name.encode()
+
+
+def _report(loaded: Loaded, seconds: dict[str, float]) -> Report:
+    made = loaded.made
+    if not made:
+        return Report(seconds=seconds)
+    least = [one.least_time for one in made if one.least_time is not None]
+    greatest = [one.greatest_time for one in made if one.greatest_time is not None]
+    newest = max(source.last_received_at for source in loaded.outcome.sources)
+    return Report(
+        micro_batches=len(made),
+        messages=sum((one.messages for one in made), MessageCounts()),
+        readings=sum((one.readings for one in made), ReadingCounts()),
+        conflicts=sum(one.conflicts for one in made),
+        refused_by_code=letters_by_code(loaded.outcome),
+        seconds=seconds,
+        samples=loaded.outcome.samples,
+        least_time=as_time(min(least, default=None)),
+        greatest_time=as_time(max(greatest, default=None)),
+        lag_s=(datetime.now(UTC) - newest).total_seconds(),
+    )

@@ -1,0 +1,5 @@
+INSERT INTO sensor_platform.metric
+    (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text)
+SELECT time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text
+FROM incoming
+ORDER BY series, time
