@@ -38,7 +38,7 @@ class Row:
 
 
 class Recording:
-    """`with Recording(path) as rows: for row in rows: ...`. `texts` counts the cells read so far that are no numbers."""
+    """`with Recording(path) as rows: for row in rows: ...`. `texts` counts the cells read that are no numbers."""
 
     def __init__(self, path: Path, *, time_column: str | None = None, exclude: Sequence[str] = ()) -> None:
         self._path = path
@@ -60,6 +60,10 @@ class Recording:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+    @property
+    def name(self) -> str:
+        return self._path.name
 
     @property
     def size_bytes(self) -> int:
