@@ -144,8 +144,8 @@ class EmbeddedBroker:
         return path
 
     def _amqtt(self) -> process.Command:
-        from pwdlib import PasswordHash  # comes with amqtt
-        from pwdlib.hashers.argon2 import Argon2Hasher
+        from pwdlib import PasswordHash  # type: ignore[import-not-found, unused-ignore]  # comes with amqtt
+        from pwdlib.hashers.argon2 import Argon2Hasher  # type: ignore[import-not-found, unused-ignore]
 
         passwords, configuration = self.folder / "passwords", self.folder / "amqtt.yaml"
         write_private(passwords, f"{self.username}:{PasswordHash((Argon2Hasher(),)).hash(self.password)}\n")

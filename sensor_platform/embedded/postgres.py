@@ -3,7 +3,6 @@
 Not the wheel's own server class: that one trusts every connection and changes the mode of parent folders.
 """
 
-import logging
 import os
 import shutil
 import signal
@@ -37,8 +36,6 @@ SERVER_SETTINGS = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
-
-_log = logging.getLogger(__name__)
 
 
 def binaries() -> Path:
@@ -90,7 +87,7 @@ class EmbeddedPostgres:
 
     def command(self) -> process.Command:
         """Makes the data folder ready, ends what an earlier server left, and gives the command to run."""
-        self._end_leftovers()
+        self.end_leftovers()
         self._account.own(self.data)
         if not (self.data / "PG_VERSION").exists():
             self._initialize()
@@ -134,7 +131,16 @@ class EmbeddedPostgres:
         if self._child is not None:
             self._child.stop(grace_s=20)
             self._child = None
-        self._end_leftovers()
+        self.end_leftovers()
+
+    def end_leftovers(self) -> int:
+        """Ends what still uses our data folder, and counts it: a SIGKILLed postmaster leaves busy backends behind."""
+        left = self._users()
+        if left:
+            process.end(left, grace_s=5, first=signal.SIGQUIT)
+        # After a reboot its pid may belong to another process: PostgreSQL would refuse to start.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        return len(left)
 
     def __enter__(self) -> Self:
         self.start()
@@ -179,15 +185,6 @@ class EmbeddedPostgres:
                 f"{self.data} was made by PostgreSQL {theirs}, the embedded one is {ours}: dump it with that version "
                 f"and load it here, or set DATABASE_URL"
             )
-
-    def _end_leftovers(self) -> None:
-        """Ends what still uses our data folder: a SIGKILLed postmaster leaves busy backends behind."""
-        left = self._users()
-        if left:
-            _log.warning("ending %d processes that an earlier PostgreSQL left on %s", len(left), self.data)
-            process.end(left, grace_s=5, first=signal.SIGQUIT)
-        # After a reboot its pid may belong to another process: PostgreSQL would refuse to start.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _users(self) -> list[psutil.Process]:
         if not self.data.exists():

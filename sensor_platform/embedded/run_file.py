@@ -1,4 +1,4 @@
-"""`home/run.json`: how other commands find the running platform, and how the next start finds what a killed one left."""
+"""`home/run.json`: how other commands find the running platform."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -16,12 +16,13 @@ NAME = "run.json"
 
 @dataclass(frozen=True, slots=True)
 class RunningPart:
-    """One part. `started_at` (seconds since 1970) with `pid` names its process: a pid alone comes again."""
+    """One part. `started_at` (seconds since 1970) with `pid` names its process. `port` 0: it has none."""
 
     pid: int
     state: str
     restarts: int
     started_at: float = 0.0
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
