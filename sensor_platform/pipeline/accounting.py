@@ -42,14 +42,23 @@ def hour_totals(database: Database, hours: Sequence[datetime]) -> dict[datetime,
     return {hour: found.get(hour, (MessageCounts(), ReadingCounts())) for hour in hours}
 
 
-def mismatches(database: Database, *, since: datetime | None = None) -> list[str]:
+def mismatches(
+    database: Database,
+    *,
+    since: datetime | None = None,
+    committed_since: datetime | None = None,
+    run_id: str | None = None,
+) -> list[str]:
     """One line for each micro-batch whose ledger row differs from its rows in the tables.
 
-    `since` bounds it to micro-batches received from then on, and the reading of `metric` to their event times.
+    Bounded to micro-batches received since then, committed since then, or made by a run; the reading of `metric` is
+    bounded to their event times.
     """
     sql = files("sensor_platform.pipeline").joinpath("sql/mismatches.sql").read_text("utf-8")
     with database.connect() as connection:
-        rows = connection.execute(sa.text(sql), {"since": since}).all()
+        rows = connection.execute(
+            sa.text(sql), {"since": since, "committed_since": committed_since, "run_id": run_id}
+        ).all()
     return [f"{row.name}: {row.what}: the ledger says {row.said}, the tables have {row.found}" for row in rows]
 
 

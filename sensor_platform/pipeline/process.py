@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from sensor_platform.log import get_logger
 from sensor_platform.pipeline.guilty import load_without_guilty
 from sensor_platform.pipeline.letters import letters_by_code
 from sensor_platform.pipeline.load import Loaded, Scope
+from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.outcome import Source
 from sensor_platform.pipeline.prepare import prepare
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts, Report
@@ -33,13 +33,6 @@ GROUP_BYTES = 64 * 1024 * 1024
 Read = tuple[MicroBatch, pa.Table]
 
 
-class Mode(StrEnum):
-    """Whether micro-batches that are in the ledger are left alone, or made again."""
-
-    NEW = "new"
-    AGAIN = "again"
-
-
 class DamagedMicroBatchesError(DamagedMicroBatchError):
     """Some micro-batches could not be read. Everything else is in; these are as pending as before."""
 
@@ -50,9 +43,11 @@ class DamagedMicroBatchesError(DamagedMicroBatchError):
         super().__init__(f"{len(errors)} micro-batches are damaged and stay pending:\n{reasons}")
 
 
-def pending(staging: LocalStaging, database: Database) -> list[MicroBatch]:
-    """Sealed micro-batches that are not in the ledger, oldest hour first."""
-    return _missing(database, staging.micro_batches())
+def pending(
+    staging: LocalStaging, database: Database, *, hours: tuple[datetime | None, datetime | None] = (None, None)
+) -> list[MicroBatch]:
+    """Sealed micro-batches of `hours` that are not in the ledger, oldest hour first."""
+    return _missing(database, staging.micro_batches(*hours))
 
 
 def process(

@@ -1,7 +1,9 @@
 -- The ledger against what stands. The event times of the ledger rows looked at bound the reading of `metric`.
 WITH looked_at AS MATERIALIZED (
     SELECT * FROM sensor_platform.ledger
-    WHERE CAST(:since AS timestamptz) IS NULL OR last_received_at >= CAST(:since AS timestamptz)
+    WHERE (CAST(:since AS timestamptz) IS NULL OR last_received_at >= CAST(:since AS timestamptz))
+      AND (CAST(:committed_since AS timestamptz) IS NULL OR committed_at >= CAST(:committed_since AS timestamptz))
+      AND (CAST(:run_id AS text) IS NULL OR run_id = CAST(:run_id AS text))
 ), bounds AS (
     SELECT min(least_time) AS least, max(greatest_time) AS greatest FROM looked_at
 ), standing AS (
