@@ -7,6 +7,7 @@ import pytest
 from sensor_platform.errors import ConfigurationError
 from sensor_platform.routes.file import load_routes, parse_routes
 from sensor_platform.settings import Settings
+from sensor_platform.transformers import registry
 
 GOOD = """\
 routes:
@@ -25,6 +26,13 @@ routes:
     filter: plant/+/+/log/#
     ignore: true
 """
+
+
+@pytest.fixture(autouse=True)
+def _formats_that_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Formats that another test registers would stand among the known ones.
+    built_in = {name: format_ for name, format_ in registry._registered.items() if name in registry.BUILT_IN}
+    monkeypatch.setattr(registry, "_registered", built_in)
 
 
 def test_without_a_file_the_packaged_routes_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +141,7 @@ def test_a_named_file_that_is_missing_is_said(tmp_path: Path) -> None:
 
 def test_a_module_beside_the_route_file_brings_its_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "plant_formats", raising=False)
     (tmp_path / "plant_formats.py").write_text(
         "from sensor_platform import transformer\n\n"
         "@transformer('plant-log')\n"

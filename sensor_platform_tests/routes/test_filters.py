@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,9 +56,8 @@ def test_a_filter_matches_whole_levels_and_captures_them(
     ],
 )
 def test_what_is_no_filter_is_refused_with_the_reason(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match="^") as caught:
+    with pytest.raises(ValueError, match=re.escape(reason)):
         parse_filter(text)
-    assert reason in str(caught.value)
 
 
 def test_the_most_specific_filter_sorts_first() -> None:
