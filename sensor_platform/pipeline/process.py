@@ -47,7 +47,7 @@ def pending(
     staging: LocalStaging, database: Database, *, hours: tuple[datetime | None, datetime | None] = (None, None)
 ) -> list[MicroBatch]:
     """Sealed micro-batches of `hours` that are not in the ledger, oldest hour first."""
-    return _missing(database, staging.micro_batches(*hours))
+    return not_in_ledger(database, staging.micro_batches(*hours))
 
 
 def process(
@@ -70,7 +70,7 @@ def process(
     """
     found = staging.micro_batches(*hours)
     if mode is Mode.NEW:
-        found = _missing(database, found)
+        found = not_in_ledger(database, found)
     damaged: dict[str, str] = {}
     report = Report()
     seconds: dict[str, float] = {}
@@ -84,7 +84,8 @@ def process(
     return report
 
 
-def _missing(database: Database, found: list[MicroBatch]) -> list[MicroBatch]:
+def not_in_ledger(database: Database, found: list[MicroBatch]) -> list[MicroBatch]:
+    """Those of `found` that are pending, in the same order."""
     hours = sorted({micro_batch.hour for micro_batch in found})
     if not hours:
         return []
