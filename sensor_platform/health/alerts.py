@@ -93,6 +93,15 @@ def firing(database: "Database") -> int:
         return int(connection.execute(query).scalar_one())
 
 
+def listed(database: "Database", *, ended: bool = False, limit: int = 200) -> list[dict[str, Any]]:
+    """Alerts, the newest first: those that are open, and with `ended` those that were."""
+    query = sa.select(alert).order_by(alert.c.pending_since.desc(), alert.c.id.desc()).limit(limit)
+    if not ended:
+        query = query.where(alert.c.state != AlertState.RESOLVED.value)
+    with database.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
 def acknowledge(database: "Database", alert_id: int) -> None:
     """Somebody looks after it. Raises ValueError where there is no such alert, or it is not firing."""
     with database.begin() as connection:

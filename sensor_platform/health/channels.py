@@ -36,28 +36,37 @@ CHANNELS: dict[str, Channel] = {"log": _to_log, "database": _to_database}
 
 
 def deliver(database: "Database") -> int:
-    """Tells every channel all it has not been told yet, in order; returns how many rows that were."""
-    told = 0
-    while group := _deliver_group(database):
-        told += group
+    """Tells every channel what it has not been told yet, in order; returns how many rows were told."""
+    told, after = 0, 0
+    while ids := _deliver_group(database, after=after):
+        told += sum(ids.values())
+        after = max(ids)
     return told
 
 
-def _deliver_group(database: "Database") -> int:
+def _deliver_group(database: "Database", *, after: int) -> dict[int, bool]:
+    """The rows that were tried, and whether they were told."""
     claim = (
         sa.select(alert_outbox.c.id, alert_outbox.c.channel, alert_outbox.c.transition)
         .add_columns(alert.c.rule, alert.c.subject, alert.c.value, alert.c.detail)
         .join_from(alert_outbox, alert)
-        .where(alert_outbox.c.delivered_at.is_(None), alert_outbox.c.channel.in_(CHANNELS))
+        .where(alert_outbox.c.delivered_at.is_(None), alert_outbox.c.channel.in_(CHANNELS), alert_outbox.c.id > after)
         .order_by(alert_outbox.c.id)
         .limit(GROUP_SIZE)
         .with_for_update(of=alert_outbox, skip_locked=True)
     )
     with database.begin() as connection:
-        rows = connection.execute(claim).all()
-        for row in rows:
-            CHANNELS[row.channel](row)
-        if rows:
-            done = alert_outbox.c.id.in_([row.id for row in rows])
-            connection.execute(sa.update(alert_outbox).where(done).values(delivered_at=sa.func.clock_timestamp()))
-    return len(rows)
+        tried = {row.id: _tell(row) for row in connection.execute(claim).all()}
+        done = alert_outbox.c.id.in_([id_ for id_, is_told in tried.items() if is_told])
+        connection.execute(sa.update(alert_outbox).where(done).values(delivered_at=sa.func.clock_timestamp()))
+    return tried
+
+
+def _tell(row: sa.Row[Any]) -> bool:
+    """Whether its channel took it; a channel that fails does not hold up the others."""
+    try:
+        CHANNELS[row.channel](row)
+    except Exception:
+        log.exception("channel_failed", channel=row.channel, rule=row.rule, subject=row.subject)
+        return False
+    return True

@@ -25,6 +25,8 @@ RATE_AT_LEAST = timedelta(seconds=10)
 ERROR_WINDOW = timedelta(minutes=5)
 #: Rows older than this are deleted by `record`.
 KEEP = timedelta(days=14)
+#: Dead letters that a retry will still look at.
+WAITING = ("pending", "retrying")
 
 MESSAGE_RATE = "message_rate"
 MESSAGES_TOTAL = "messages_total"
@@ -132,7 +134,7 @@ def _error_rate_percent(connection: sa.Connection, *, now: datetime) -> float:
 
 
 def _dead_letters_pending(connection: sa.Connection) -> float:
-    query = sa.select(sa.func.count()).select_from(dead_letter).where(dead_letter.c.state == "pending")
+    query = sa.select(sa.func.count()).select_from(dead_letter).where(dead_letter.c.state.in_(WAITING))
     return float(connection.execute(query).scalar_one())
 
 

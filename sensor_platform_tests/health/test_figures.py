@@ -1,0 +1,161 @@
+"""Each figure, from rows and files written by hand."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from sensor_platform.database.engine import Database
+from sensor_platform.database.tables import (
+    collector_control,
+    collector_heartbeat,
+    dead_letter,
+    dead_letter_message,
+    health,
+    ledger,
+)
+from sensor_platform.health.figures import KEEP, Figure, latest, measure, record
+from sensor_platform.staging.store import LocalStaging
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+
+
+def ago(**spans: float) -> datetime:
+    return NOW - timedelta(**spans)
+
+
+def beat(database: Database, **columns: Any) -> None:
+    values = {
+        "collector": "c1",
+        "incarnation": "i",
+        "client_id": "id",
+        "host": "h",
+        "pid": 1,
+        "beat_at": NOW,
+        "state": "collecting",
+        "connected": True,
+        "since": ago(hours=1),
+        "messages": 0,
+        "payload_bytes": 0,
+        "redelivered": 0,
+        "qos0": 0,
+        "open_messages": 0,
+        "connections": 1,
+    } | columns
+    with database.begin() as connection:
+        connection.execute(sa.delete(collector_heartbeat).where(collector_heartbeat.c.collector == values["collector"]))
+        connection.execute(sa.insert(collector_heartbeat).values(values))
+
+
+def load(database: Database, name: str = "mb", **columns: Any) -> int:
+    counts = dict.fromkeys(("staged", "accepted", "partial", "dead_lettered", "duplicate", "ignored"), 0)
+    readings = dict.fromkeys(("decoded", "inserted", "duplicate_readings", "refused", "conflicts"), 0)
+    times = {"hour": ago(minutes=30), "first_received_at": NOW, "last_received_at": NOW, "committed_at": NOW}
+    versions: dict[str, Any] = {"route_versions": {}, "transformer_versions": {}}
+    values = {"name": name, **counts, **readings, **times, **versions, **columns}
+    with database.begin() as connection:
+        made: int = connection.execute(sa.insert(ledger).values(values).returning(ledger.c.id)).scalar_one()
+    return made
+
+
+def figure(database: Database, name: str, staging: Path | None = None, *, subject: str = "platform") -> float | None:
+    found = measure(database, LocalStaging(staging or Path("/nonexistent")), now=NOW)
+    (value,) = [f.value for f in found if f.figure == name and f.subject == subject]
+    return value
+
+
+def test_an_empty_platform_has_figures_and_claims_nothing(database: Database) -> None:
+    assert figure(database, "message_rate") == 0
+    assert figure(database, "error_rate_percent") == 0
+    assert figure(database, "dead_letters_pending") == 0
+    assert figure(database, "staging_lag_s") == 0
+    assert figure(database, "freshness_s") is None
+
+
+def test_the_message_rate_is_that_of_all_collectors_since_the_oldest_sample(database: Database) -> None:
+    record(database, [Figure("messages_total", "c1", 9_999)], now=ago(seconds=90))
+    record(database, [Figure("messages_total", "c1", 1_000), Figure("messages_total", "c2", 50)], now=ago(seconds=50))
+    record(database, [Figure("messages_total", "c1", 1_900)], now=ago(seconds=20))
+    beat(database, messages=2_000)
+    beat(database, collector="c2", messages=300)
+    assert figure(database, "message_rate") == pytest.approx((1_000 + 250) / 50)
+
+
+def test_a_collector_that_started_again_counts_from_zero(database: Database) -> None:
+    record(database, [Figure("messages_total", "c1", 1_000_000)], now=ago(seconds=40))
+    beat(database, messages=200)
+    assert figure(database, "message_rate") == pytest.approx(5)
+
+
+def test_without_a_sample_the_ledger_says_the_message_rate(database: Database) -> None:
+    beat(database, messages=5_000)
+    record(database, [Figure("messages_total", "c1", 1)], now=ago(seconds=2))
+    load(database, staged=120, accepted=120, last_received_at=ago(seconds=30))
+    load(database, "older", staged=900, accepted=900, last_received_at=ago(seconds=70))
+    assert figure(database, "message_rate") == pytest.approx(2)
+
+
+def test_the_error_rate_counts_messages_of_which_anything_was_refused(database: Database) -> None:
+    load(database, staged=100, accepted=90, partial=4, dead_lettered=2, duplicate=3, ignored=1)
+    load(database, "old", staged=50, dead_lettered=50, committed_at=ago(minutes=6))
+    assert figure(database, "error_rate_percent") == pytest.approx(6)
+
+
+def test_dead_letters_that_a_retry_will_look_at_are_pending(database: Database) -> None:
+    micro_batch = load(database, staged=4, dead_lettered=4)
+    message = {"micro_batch": micro_batch, "received_at": NOW, "topic": b"t", "payload": b"p"}
+    letter = {"micro_batch": micro_batch, "ordinal": -1, "stage": "decode", "code": "invalid_json", "detail": "d"}
+    states = ["pending", "retrying", "exhausted", "discarded"]
+    with database.begin() as connection:
+        connection.execute(sa.insert(dead_letter_message), [{**message, "sequence": i} for i in range(4)])
+        connection.execute(
+            sa.insert(dead_letter), [{**letter, "sequence": i, "state": state} for i, state in enumerate(states)]
+        )
+    assert figure(database, "dead_letters_pending") == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "age_s"),
+    [
+        ({}, 0),
+        ({"beat_at": NOW - timedelta(seconds=45)}, 45),
+        ({"connected": False, "state": "connecting", "since": NOW - timedelta(seconds=20)}, 20),
+        ({"connected": False, "state": "waiting", "since": NOW - timedelta(hours=2)}, 0),
+        ({"connected": False, "state": "stopped", "beat_at": NOW - timedelta(seconds=90)}, 3600),
+    ],
+)
+def test_the_age_of_a_collector_is_how_long_it_has_not_been_collecting(
+    database: Database, columns: dict[str, Any], age_s: float
+) -> None:
+    beat(database, **columns)
+    assert figure(database, "collector_age_s", subject="c1") == age_s
+
+
+def test_a_collector_that_is_wished_off_is_not_down(database: Database) -> None:
+    beat(database, connected=False, state="stopped", beat_at=ago(hours=3))
+    with database.begin() as connection:
+        connection.execute(sa.insert(collector_control).values(sensor_on=False))
+    assert figure(database, "collector_age_s", subject="c1") == 0
+
+
+def test_freshness_is_the_age_of_the_newest_message_in_the_tables(database: Database) -> None:
+    load(database, last_received_at=ago(seconds=7))
+    load(database, "old", last_received_at=ago(seconds=70))
+    assert figure(database, "freshness_s") == 7
+
+
+def test_recorded_figures_are_kept_for_days_and_not_longer(database: Database) -> None:
+    record(database, [Figure("x", "platform", 1)], now=NOW - KEEP - timedelta(hours=1))
+    record(database, [Figure("x", "platform", 2), Figure("y", "c1", None)], now=NOW)
+    with database.connect() as connection:
+        rows = connection.execute(sa.select(health.c.figure, health.c.value).order_by(health.c.id)).all()
+    assert [tuple(row) for row in rows] == [("x", 2.0), ("y", None)]
+
+
+def test_the_latest_figures_are_one_a_subject(database: Database) -> None:
+    record(database, [Figure("x", "a", 1), Figure("x", "b", 2)], now=ago(seconds=50))
+    record(database, [Figure("x", "a", 3)], now=ago(seconds=10))
+    assert latest(database, now=NOW, within=timedelta(minutes=1)) == [Figure("x", "a", 3), Figure("x", "b", 2)]
+    assert latest(database, now=NOW, within=timedelta(seconds=30)) == [Figure("x", "a", 3)]
