@@ -48,7 +48,7 @@ class Intake:
         """How long the loop may sleep."""
         seal_s = self._writer.due_in_s
         linger_s = None if self._lingers_until_s is None else self._lingers_until_s - time.monotonic()
-        return min(IDLE_S, *(due_s for due_s in (seal_s, linger_s) if due_s is not None))
+        return min(due_s for due_s in (IDLE_S, seal_s, linger_s) if due_s is not None)
 
     def turn(self, session: Session) -> None:
         """Stages and acknowledges what waited long enough; seals what is due. Raises StagingUnavailableError."""

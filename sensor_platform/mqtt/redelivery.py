@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sensor_platform.staging.columns import Numbers, numbers, to_booleans, to_numpy, valid_rows
 from sensor_platform.staging.format import Group
 from sensor_platform.staging.state import WINDOW_SCHEMA, WindowSnapshot
 
@@ -147,24 +148,26 @@ class RedeliveryWindow:
     def snapshot(self) -> WindowSnapshot:
         """What a restart needs."""
         ids = np.flatnonzero(self._sequences != NEVER)
-        columns = [
+        columns: list[Numbers] = [
             ids.astype(np.uint16),
             self._sequences[ids],
             self._digests[ids],
             self._connections[ids],
             self._places[ids],
         ]
-        rows = pa.record_batch([pa.array(column) for column in columns], schema=WINDOW_SCHEMA)
+        arrays = [numbers(column, field.type) for column, field in zip(columns, WINDOW_SCHEMA, strict=True)]
+        rows = pa.RecordBatch.from_arrays(arrays, schema=WINDOW_SCHEMA)
         return WindowSnapshot(rows, self.connection, self._originals, self.reuses_ids_early)
 
     def restore(self, snapshot: WindowSnapshot) -> None:
         """Stands where the snapshot was taken."""
         self._clear()
-        ids, sequences, digests, connections, places = (column.to_numpy() for column in snapshot.rows.columns)
-        self._sequences[ids] = sequences
-        self._digests[ids] = digests
-        self._connections[ids] = connections
-        self._places[ids] = places
+        ids, sequences, digests, connections, places = snapshot.rows.columns
+        known = to_numpy(ids, np.uint16)
+        self._sequences[known] = to_numpy(sequences, np.int64)
+        self._digests[known] = to_numpy(digests, np.uint64)
+        self._connections[known] = to_numpy(connections, np.int64)
+        self._places[known] = to_numpy(places, np.int64)
         self.connection = snapshot.connection
         self._originals = snapshot.originals
         self.reuses_ids_early = snapshot.reuses_ids_early
@@ -175,12 +178,14 @@ class RedeliveryWindow:
             self.forget()
         connection = batch.column("connection")[0].as_py()
         self.connection = max(self.connection, connection)
-        original = batch.column("redelivery_of").is_null().to_numpy(zero_copy_only=False)
-        ids = batch.column("packet_id").fill_null(0).to_numpy()[original]
-        first_bytes = (batch.column("qos").to_numpy() << 1) | batch.column("retain").to_numpy(zero_copy_only=False)
+        original = ~valid_rows(batch.column("redelivery_of"))
+        ids = np.where(valid_rows(batch.column("packet_id")), to_numpy(batch.column("packet_id"), np.uint16), 0)[
+            original
+        ]
+        first_bytes = (to_numpy(batch.column("qos"), np.uint8) << 1) | to_booleans(batch.column("retain"))
         topics, payloads = batch.column("topic").to_pylist(), batch.column("payload").to_pylist()
         columns = zip(topics, payloads, first_bytes.tolist(), strict=True)
         digests = np.array([digest(*each) for each in columns], np.uint64)[original]
-        sequences = batch.column("sequence").to_numpy()[original]
-        fresh = not batch.column("dup").to_numpy(zero_copy_only=False).any()
+        sequences = to_numpy(batch.column("sequence"), np.int64)[original]
+        fresh = not to_booleans(batch.column("dup")).any()
         self._remember(ids, digests, sequences, connection, check_reuse=fresh)

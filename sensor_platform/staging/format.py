@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
+from sensor_platform.staging.columns import binaries, booleans, maps, numbers, optional_numbers
+
 FORMAT_VERSION = "1"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
@@ -68,27 +70,36 @@ def to_batch(group: Group, *, first_sequence: int, received_at_us: int) -> pa.Re
     n = len(group)
     flags = np.frombuffer(group.first_bytes, np.uint8)
     ids = np.array(group.packet_ids, np.uint16)
-    no_id = ids == 0
     columns = [
-        pa.array(np.arange(first_sequence, first_sequence + n)),
-        pa.array(np.arange(received_at_us, received_at_us + n)).cast(SCHEMA.field("received_at").type),
-        pa.array(group.topics, pa.binary()),
-        pa.array(group.payloads, pa.binary()),
-        pa.array((flags >> 1) & 3),
-        pa.array((flags & 1).astype(bool)),
-        pa.array((flags & 8).astype(bool)),
-        pa.array(ids, mask=no_id) if no_id.any() else pa.array(ids),
-        pa.array(np.full(n, group.connection, np.int64)),
-        pa.nulls(n, pa.int64()) if group.redelivery_of is None else pa.array(group.redelivery_of, pa.int64()),
-        _sparse(group.content_types, n, "content_type"),
-        _sparse(group.user_properties, n, "user_properties"),
+        numbers(np.arange(first_sequence, first_sequence + n, dtype=np.int64), pa.int64()),
+        numbers(np.arange(received_at_us, received_at_us + n, dtype=np.int64), SCHEMA.field("received_at").type),
+        binaries(group.topics, pa.binary()),
+        binaries(group.payloads, pa.binary()),
+        numbers((flags >> 1) & 3, pa.uint8()),
+        booleans((flags & 1) != 0),
+        booleans((flags & 8) != 0),
+        numbers(ids, pa.uint16(), valid=ids != 0),
+        numbers(np.full(n, group.connection, np.int64), pa.int64()),
+        _redelivery_of(group.redelivery_of, n),
+        _content_types(group.content_types, n),
+        _user_properties(group.user_properties, n),
     ]
-    return pa.record_batch(columns, schema=SCHEMA)
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def _sparse(values: Mapping[int, object] | None, n: int, name: str) -> pa.Array:
-    kind = SCHEMA.field(name).type
-    return pa.array([values.get(i) for i in range(n)], kind) if values else pa.nulls(n, kind)
+def _redelivery_of(values: Sequence[int | None] | None, n: int) -> pa.Array:
+    return optional_numbers(values, pa.int64(), np.int64) if values else pa.nulls(n, pa.int64())
+
+
+def _content_types(values: Mapping[int, str] | None, n: int) -> pa.Array:
+    if not values:
+        return pa.nulls(n, pa.string())
+    return binaries([values[i].encode() if i in values else None for i in range(n)], pa.string())
+
+
+def _user_properties(values: Mapping[int, UserProperties] | None, n: int) -> pa.Array:
+    kind = SCHEMA.field("user_properties").type
+    return maps([values.get(i) for i in range(n)], kind) if values else pa.nulls(n, kind)
 
 
 def stamp(batch: pa.RecordBatch, *, new_session: bool) -> dict[str, str]:

@@ -37,7 +37,9 @@ class WindowSnapshot:
     reuses_ids_early: bool
 
 
-EMPTY_WINDOW = WindowSnapshot(pa.RecordBatch.from_pylist([], schema=WINDOW_SCHEMA), 0, 0, False)
+EMPTY_WINDOW = WindowSnapshot(
+    pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in WINDOW_SCHEMA], schema=WINDOW_SCHEMA), 0, 0, False
+)
 
 
 @dataclass(frozen=True, slots=True)
