@@ -31,8 +31,7 @@ routes:
 @pytest.fixture(autouse=True)
 def _formats_that_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
     # Formats that another test registers would stand among the known ones.
-    built_in = {name: format_ for name, format_ in registry._registered.items() if name in registry.BUILT_IN}
-    monkeypatch.setattr(registry, "_registered", built_in)
+    monkeypatch.setattr(registry, "_registered", {name: registry.get(name) for name in registry.BUILT_IN})
 
 
 def test_without_a_file_the_packaged_routes_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
