@@ -62,7 +62,7 @@ def replay(
             f"{recording.texts} cells are no numbers and were sent as text (first: {recording.first_text})", err=True
         )
     if arrival:
-        arrival.wait(published.confirmed, timeout_s=STANDSTILL_S)
+        arrival.wait(published.confirmed, standstill_s=STANDSTILL_S)
     finish(published, what=f'"{topic}"', as_json=as_json)
 
 

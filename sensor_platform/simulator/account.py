@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import alert, dead_letter, ledger, metric
+from sensor_platform.pipeline.accounting import MESSAGE_COLUMNS, READING_COLUMNS
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.simulator.published_log import PublishedLog
 from sensor_platform.staging.format import MicroBatch
@@ -124,14 +125,15 @@ class LedgerSums:
 
 
 def ledger_sums(database: Database, *, since: datetime) -> LedgerSums:
-    messages = (ledger.c.staged, ledger.c.accepted, ledger.c.partial)
-    messages += (ledger.c.dead_lettered, ledger.c.duplicate, ledger.c.ignored)
-    readings = (ledger.c.decoded, ledger.c.inserted, ledger.c.duplicate_readings, ledger.c.refused)
-    sums = [sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger) for column in (*messages, *readings)]
+    columns = (*MESSAGE_COLUMNS, *READING_COLUMNS)
+    sums = [sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger) for column in columns]
     first = sa.func.min(ledger.c.committed_at).filter(ledger.c.inserted > 0)
     with database.connect() as connection:
-        row = connection.execute(sa.select(*sums, first).where(ledger.c.last_received_at >= since)).one()
-    return LedgerSums(MessageCounts(*row[:6]), ReadingCounts(*row[6:10]), row[10])
+        *counts, first_row_at = connection.execute(
+            sa.select(*sums, first).where(ledger.c.last_received_at >= since)
+        ).one()
+    classes = len(MESSAGE_COLUMNS)
+    return LedgerSums(MessageCounts(*counts[:classes]), ReadingCounts(*counts[classes:]), first_row_at)
 
 
 def alert_counts(database: Database, *, since: datetime) -> dict[str, int]:

@@ -35,6 +35,9 @@ class Arrived:
     staged: int
     in_ledger: int
 
+    def complete(self, expected: int) -> bool:
+        return self.staged >= expected and self.in_ledger == self.staged
+
 
 class Arrival:
     """Our messages in the micro-batches received since `since`. Each micro-batch is read once."""
@@ -57,25 +60,20 @@ class Arrival:
         in_ledger = sum(count for name, count in ours.items() if name in self._done)
         return Arrived(sum(self._counts.values()), in_ledger)
 
-    def wait(self, expected: int, *, timeout_s: float, on_look: Callable[[Arrived], None] | None = None) -> None:
+    def wait(self, expected: int, *, standstill_s: float) -> None:
         """Returns when `expected` messages, and all that are staged of ours, are in the ledger.
 
         Raises:
-            NotArrivedError: nothing moved for `timeout_s`.
+            NotArrivedError: nothing moved for `standstill_s`.
         """
         last, moved_at = Arrived(-1, -1), time.monotonic()
-        while True:
-            arrived = self.look()
-            if on_look:
-                on_look(arrived)
-            if arrived.staged >= expected and arrived.in_ledger == arrived.staged:
-                return
+        while not (arrived := self.look()).complete(expected):
             if arrived != last:
                 last, moved_at = arrived, time.monotonic()
-            elif time.monotonic() - moved_at > timeout_s:
+            elif time.monotonic() - moved_at > standstill_s:
                 raise NotArrivedError(
-                    f"of {expected} confirmed messages {arrived.staged} are staged, {arrived.in_ledger} are in the ledger; "
-                    f"nothing moved for {timeout_s:g} s. `sensor-platform status` says which part stands still."
+                    f"of {expected} confirmed messages {arrived.staged} are staged and {arrived.in_ledger} loaded; "
+                    f"nothing moved for {standstill_s:g} s. `sensor-platform status` says which part stands still."
                 )
             time.sleep(POLL_S)
 
