@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sensor_platform.transformers.numbers import EXACT_INTEGER, GREATEST_INTEGER, LEAST_INTEGER, OutOfRange, shown
+from sensor_platform.transformers.numbers import GREATEST_INTEGER, LEAST_INTEGER, OutOfRange, shown
 
 #: Deeper than any device nests its values; well inside Python's own recursion limit.
 MAX_DEPTH = 64
@@ -52,19 +52,17 @@ def metric_name(name: Any) -> str:
     return name
 
 
-def convert(raw: Any) -> tuple[float, str | None]:
-    """The nearest float, and the digits of an integer that a float does not hold exactly."""
+def convert(raw: Any) -> float:
+    """The number that `raw` is: an int of 64 bits, or a float."""
     if isinstance(raw, OutOfRange):
         raise RefusedValueError("number_out_of_range", f"the number {shown(raw)} does not fit in 64 bits")
-    if type(raw) is float:
-        return raw, None
     if isinstance(raw, bool | np.bool):
-        return float(raw), None
+        return float(raw)
     if isinstance(raw, numbers.Integral):
         integer = int(raw)
         if not LEAST_INTEGER <= integer <= GREATEST_INTEGER:
             raise RefusedValueError("number_out_of_range", f"the number {shown(integer)} does not fit in 64 bits")
-        return float(integer), None if abs(integer) <= EXACT_INTEGER else str(integer)
+        return integer
     if isinstance(raw, numbers.Real):
-        return float(raw), None
+        return float(raw)
     raise RefusedValueError("value_not_number", f"{shown(raw)} is not a number")

@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def decode_each(function: PayloadFunction, column: PayloadColumn, route: "Route") -> Decoded:
     """Calls `function` for each message; one that it raises for is refused alone."""
-    table = ReadingTable(column, route)
+    table = ReadingTable(column, route, foreign=True)
     for message, payload in enumerate(column.payloads):
         received_at = _EPOCH + timedelta(microseconds=int(column.received_at[message]))
         try:
@@ -30,7 +30,7 @@ def decode_each(function: PayloadFunction, column: PayloadColumn, route: "Route"
             continue
         ordinal = 0
         for element in elements:
-            ordinal = table.add_object(message, ordinal, element, identity=True)
+            ordinal = table.add_object(message, ordinal, element)
     return table.finish()
 
 

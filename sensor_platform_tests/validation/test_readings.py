@@ -60,7 +60,7 @@ def verdict(validated: Validated) -> list[tuple[int, str]]:
         (
             {"time": NOON + FIVE_MINUTES + 1},
             "in_the_future",
-            "the time 2025-06-01T12:05:00.000001Z is more than 300 s after the message was received at 2025-06-01T12:00:00",
+            "the time 2025-06-01T12:05:00.000001Z is more than 300 s after the message was received at 2025-06-01T12",
         ),
     ],
 )

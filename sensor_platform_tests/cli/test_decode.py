@@ -1,0 +1,89 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sensor_platform.cli.decode import decode
+
+TOPIC = "factory/line1/sensors/press/data"
+
+
+@pytest.fixture(autouse=True)
+def _packaged_routes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(payload: bytes, *, topic: str = TOPIC, as_json: bool = True) -> Result:
+    arguments = ["--topic", topic, *(["--json"] if as_json else [])]
+    return CliRunner().invoke(decode, arguments, input=payload)
+
+
+def test_a_good_payload_is_shown_as_readings_and_exits_0() -> None:
+    result = run(b'{"timestamp": "2025-06-01T12:00:00Z", "value": 9007199254740993, "unit": "kN"}')
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
+        "route": "factory-json",
+        "readings": [
+            {
+                "work_unit": "line1",
+                "sensor": "press",
+                "metric": "value",
+                "time": "2025-06-01T12:00:00.000000Z",
+                "value": 9007199254740992.0,
+                "text": "9007199254740993",
+                "unit": "kN",
+                "quality": "good",
+            }
+        ],
+        "refused": [],
+        "ignored": False,
+    }
+
+
+def test_what_decode_or_validation_refuses_is_named_and_exits_1() -> None:
+    result = run(b'[{"value": 1}, {"value": null}, {"ts": "1999-01-01", "value": 2}, {"ts": 99999999999, "value": 3}]')
+    assert result.exit_code == 1
+    shown = json.loads(result.stdout)
+    assert [reading["value"] for reading in shown["readings"]] == [1.0]
+    assert [(refused["stage"], refused["code"]) for refused in shown["refused"]] == [
+        ("decode", "missing_value"),
+        ("time", "before_valid_time"),
+        ("time", "in_the_future"),
+    ]
+    assert all(refused["detail"] for refused in shown["refused"])
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff\x00", b"[" * 100_000])
+def test_rubbish_is_refused_and_exits_1(payload: bytes) -> None:
+    result = run(payload)
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)["refused"]) == 1
+
+
+def test_a_topic_without_a_route_is_refused() -> None:
+    shown = json.loads(run(b"1", topic="elsewhere").stdout)
+    assert shown["route"] is None
+    assert [refused["code"] for refused in shown["refused"]] == ["no_route"]
+
+
+def test_words_go_to_stderr_and_readings_to_stdout() -> None:
+    result = run(b'[{"value": 1.25}, {"value": "x"}]', as_json=False)
+    assert result.exit_code == 1
+    assert "press" in result.stdout
+    assert "1.25" in result.stdout
+    assert "route: factory-json" in result.stderr
+    assert 'refused: decode, value_not_number: the value "x" does not read as a number' in result.stderr
+
+
+def test_the_users_route_file_is_the_one_asked(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(
+        "routes:\n  - {name: door, filter: door, format: json, work_unit: hall, sensor: door, text: true}\n"
+        "  - {name: rest, filter: '#', ignore: true}\n"
+    )
+    shown = json.loads(run(b'{"value": "open"}', topic="door").stdout)
+    assert [(r["work_unit"], r["sensor"], r["value"], r["text"]) for r in shown["readings"]] == [
+        ("hall", "door", None, "open")
+    ]
+    ignored = run(b"whatever", topic="elsewhere")
+    assert (ignored.exit_code, json.loads(ignored.stdout)["ignored"]) == (0, True)
