@@ -47,7 +47,7 @@ class PublishedLog:
         found = self._ident.search(payload)
         return int(found[1]) if found else None
 
-    def _count(self, counts: array[int], payload: bytes) -> None:
+    def _count(self, counts: "array[int]", payload: bytes) -> None:
         number = self.number(payload)
         assert number is not None, "every message of the fleet carries its id"
         counts[number] += 1
