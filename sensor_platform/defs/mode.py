@@ -4,7 +4,7 @@ from dagster import Config, DagsterRun
 from pydantic import Field
 
 from sensor_platform.defs.names import MODE_TAG, PARENT_RUN_TAG
-from sensor_platform.pipeline.process import Mode
+from sensor_platform.pipeline.mode import Mode
 
 
 class ModeConfig(Config):

@@ -4,6 +4,7 @@ A plain object rather than a ConfigurableResource: Dagster makes a new one of th
 connection pool. This one lives as long as its process; nothing connects when the code location is loaded.
 """
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from sensor_platform.staging.store import LocalStaging
 
 REMEMBERED_COUNTS = 50_000
-ACCOUNTED_OVER = timedelta(hours=2)
+RECENT = timedelta(hours=3)
+LIST_OLDER_EVERY_S = 300.0
 
 
 class Platform:
@@ -27,6 +29,8 @@ class Platform:
     def __init__(self, settings: Settings | None = None, *, tick_wait_s: float = 4.0) -> None:
         self._settings = settings
         self.tick_wait_s = tick_wait_s
+        self._older: list[MicroBatch] = []
+        self._list_older_at = 0.0
 
     @cached_property
     def settings(self) -> Settings:
@@ -67,19 +71,22 @@ class Platform:
         """Messages of a sealed micro-batch: its file never changes, so it is opened once."""
         return lru_cache(maxsize=REMEMBERED_COUNTS)(self.staging.count)
 
-    def pending(self) -> "list[MicroBatch]":
-        """Sealed micro-batches that the ledger does not have, oldest first."""
-        from sensor_platform.pipeline.process import pending
+    def pending(self, *, now: datetime) -> "list[MicroBatch]":
+        """Sealed micro-batches that the ledger does not have, oldest first.
 
-        return pending(self.staging, self.database)
+        Sensors ask several times a second, and a year has millions of files: older hours are listed now and then.
+        """
+        from sensor_platform.pipeline.process import not_in_ledger, pending
+
+        edge = (now - RECENT).replace(minute=0, second=0, microsecond=0)
+        if time.monotonic() >= self._list_older_at:
+            self._older = pending(self.staging, self.database, hours=(None, edge))
+            self._list_older_at = time.monotonic() + LIST_OLDER_EVERY_S
+        self._older = not_in_ledger(self.database, self._older)
+        recent = pending(self.staging, self.database, hours=(edge, None))
+        return sorted({*self._older, *recent})
 
     def waiting_s(self, *, now: datetime) -> float:
         """For how long the micro-batch that was sealed first has been waiting to be loaded; 0 when none is."""
-        sealed = [self.staging.path(micro_batch).stat().st_mtime for micro_batch in self.pending()]
+        sealed = [self.staging.path(micro_batch).stat().st_mtime for micro_batch in self.pending(now=now)]
         return max(now.timestamp() - min(sealed), 0.0) if sealed else 0.0
-
-    def mismatches(self, *, now: datetime) -> list[str]:
-        """Micro-batches of the last hours whose ledger row is not borne out by the tables."""
-        from sensor_platform.pipeline.accounting import mismatches
-
-        return mismatches(self.database, since=now - ACCOUNTED_OVER)

@@ -20,6 +20,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
+def stored_instance() -> Iterator[dg.DagsterInstance]:
+    """With what an ephemeral one lacks: the default launcher, and a memory of what was switched on and off."""
+    with dg.instance_for_test() as stored:
+        yield stored
+
+
+@pytest.fixture
 def platform(home: Path, database: Database) -> Iterator[Platform]:
     """On a database of its own; its ticks do not wait."""
     (home / "staging").mkdir()

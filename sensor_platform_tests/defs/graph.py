@@ -1,6 +1,6 @@
 """The asset graph in plain values: what the snapshot holds, and how to write it anew.
 
-    python -m sensor_platform_tests.defs.graph
+python -m sensor_platform_tests.defs.graph
 """
 
 import json
@@ -15,9 +15,7 @@ SNAPSHOT = Path(__file__).with_name("graph.json")
 def graph() -> dict[str, Any]:
     """Assets with dependencies, groups, kinds, owners, partitions and checks; jobs, sensors and schedules."""
     repository = defs.get_repository_def()
-    checks = sorted(
-        (key.asset_key.to_user_string(), key.name) for key in repository.asset_graph.asset_check_keys
-    )
+    checks = sorted((key.asset_key.to_user_string(), key.name) for key in repository.asset_graph.asset_check_keys)
     return {
         "assets": {
             spec.key.to_user_string(): {

@@ -21,7 +21,9 @@ def job_run(
 ) -> dg.DagsterRun:
     """A run of a job; one that ended did so just now."""
     before = dg.DagsterRunStatus.STARTED if status in ENDS else status
-    run = create_run_for_test(instance, job_name=job, status=before, tags=dict(tags or {}), remote_job_origin=_origin(job))
+    run = create_run_for_test(
+        instance, job_name=job, status=before, tags=dict(tags or {}), remote_job_origin=_origin(job)
+    )
     if status in ENDS:
         end = dg.DagsterEvent(event_type_value=ENDS[status].value, job_name=job)
         instance.report_dagster_event(end, run_id=run.run_id)

@@ -2,7 +2,7 @@ import dagster as dg
 import pytest
 
 from sensor_platform.defs.mode import ModeConfig, mode_of
-from sensor_platform.pipeline.process import Mode
+from sensor_platform.pipeline.mode import Mode
 
 
 @pytest.mark.parametrize(

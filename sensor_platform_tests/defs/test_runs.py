@@ -1,7 +1,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -10,13 +9,6 @@ import pytest
 from sensor_platform.defs import names
 from sensor_platform.defs.runs import backoff_left_s, end_dead_runs, in_flight
 from sensor_platform_tests.defs.made_runs import asset_run, job_run, say_process
-
-
-@pytest.fixture
-def launching() -> Iterator[dg.DagsterInstance]:
-    """An instance with the default launcher: an ephemeral one runs everything in its own process."""
-    with dg.instance_for_test() as instance:
-        yield instance
 
 
 def in_flight_ids(instance: dg.DagsterInstance) -> list[str]:
@@ -42,41 +34,41 @@ def test_a_backfill_of_readings_is_in_flight_too(instance: dg.DagsterInstance) -
     assert in_flight_ids(instance) == [run.run_id]
 
 
-def test_a_run_whose_process_was_killed_is_ended(launching: dg.DagsterInstance) -> None:
+def test_a_run_whose_process_was_killed_is_ended(stored_instance: dg.DagsterInstance) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    run = job_run(launching, names.READINGS_JOB, dg.DagsterRunStatus.STARTED)
-    say_process(launching, run, process.pid)
-    assert end_dead_runs(launching) == []
+    run = job_run(stored_instance, names.READINGS_JOB, dg.DagsterRunStatus.STARTED)
+    say_process(stored_instance, run, process.pid)
+    assert end_dead_runs(stored_instance) == []
     process.kill()
     process.communicate()
-    assert end_dead_runs(launching) == [run.run_id]
-    ended = launching.get_run_by_id(run.run_id)
+    assert end_dead_runs(stored_instance) == [run.run_id]
+    ended = stored_instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status == dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_that_was_being_canceled_and_lost_its_process_is_canceled(launching: dg.DagsterInstance) -> None:
+def test_a_run_that_was_being_canceled_and_lost_its_process_is_canceled(stored_instance: dg.DagsterInstance) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.communicate()
-    run = job_run(launching, names.READINGS_JOB, dg.DagsterRunStatus.CANCELING)
-    say_process(launching, run, process.pid)
-    assert end_dead_runs(launching) == [run.run_id]
-    ended = launching.get_run_by_id(run.run_id)
+    run = job_run(stored_instance, names.READINGS_JOB, dg.DagsterRunStatus.CANCELING)
+    say_process(stored_instance, run, process.pid)
+    assert end_dead_runs(stored_instance) == [run.run_id]
+    ended = stored_instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status == dg.DagsterRunStatus.CANCELED
 
 
-def test_a_younger_process_of_the_same_number_is_not_the_runs(launching: dg.DagsterInstance) -> None:
-    run = job_run(launching, names.READINGS_JOB, dg.DagsterRunStatus.STARTED)
+def test_a_younger_process_of_the_same_number_is_not_the_runs(stored_instance: dg.DagsterInstance) -> None:
+    run = job_run(stored_instance, names.READINGS_JOB, dg.DagsterRunStatus.STARTED)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        say_process(launching, run, process.pid, at=time.time() - 3600)
-        assert end_dead_runs(launching) == [run.run_id]
+        say_process(stored_instance, run, process.pid, at=time.time() - 3600)
+        assert end_dead_runs(stored_instance) == [run.run_id]
         process.kill()
 
 
-def test_a_run_that_has_only_just_been_launched_is_left_alone(launching: dg.DagsterInstance) -> None:
-    job_run(launching, names.READINGS_JOB, dg.DagsterRunStatus.STARTING)
-    assert end_dead_runs(launching) == []
+def test_a_run_that_has_only_just_been_launched_is_left_alone(stored_instance: dg.DagsterInstance) -> None:
+    job_run(stored_instance, names.READINGS_JOB, dg.DagsterRunStatus.STARTING)
+    assert end_dead_runs(stored_instance) == []
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ LONGEST_CELL = 80
 
 def describe_readings(report: "Report", *, mode: str) -> Metadata:
     return {
-        "mode": mode,
+        "mode": str(mode),
         "micro_batches": report.micro_batches,
         **_messages(report.messages),
         **_readings(report.readings),

@@ -18,12 +18,13 @@ from sensor_platform.defs.mode import ModeConfig, mode_of
 from sensor_platform.defs.partitions import hour_of, key_of, received_hours, window
 from sensor_platform.defs.resources import Platform
 from sensor_platform.errors import ConfigurationError
-from sensor_platform.pipeline.process import Mode
+from sensor_platform.pipeline.mode import Mode
 from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import Settings, load_settings
 from sensor_platform.transformers.registry import BUILT_IN
 
 POOL = "readings"
+READABLE = "every_micro_batch_readable"
 
 
 class ReadingsConfig(ModeConfig):
@@ -87,6 +88,13 @@ dead_letters_spec = dg.AssetSpec(
 @dg.multi_asset(
     name="readings_and_dead_letters",
     specs=[readings_spec, dead_letters_spec],
+    check_specs=[
+        dg.AssetCheckSpec(
+            READABLE,
+            asset=names.READINGS,
+            description="No micro-batch of the run's hours is damaged. Damaged ones stay pending; all others are in.",
+        )
+    ],
     partitions_def=received_hours,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=POOL,
@@ -95,21 +103,28 @@ def readings_and_dead_letters(
     context: dg.AssetExecutionContext, config: ReadingsConfig, platform: dg.ResourceParam[Platform]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Decode, validate and load the micro-batches of a range of received hours."""
-    from sensor_platform.pipeline.process import process
+    from sensor_platform.pipeline.process import DamagedMicroBatchesError, process
 
     mode = mode_of(context.run, config)
-    report = process(
-        platform.staging,
-        platform.database,
-        platform.routes,
-        settings=platform.settings,
-        hours=window(context.partition_keys),
-        mode=mode,
-        run_id=context.run.run_id,
-        should_stop=_after(config.stop_after_s) if mode == Mode.NEW else None,
-    )
+    readable = dg.AssetCheckResult(check_name=READABLE, passed=True)
+    try:
+        report = process(
+            platform.staging,
+            platform.database,
+            platform.routes,
+            settings=platform.settings,
+            hours=window(context.partition_keys),
+            mode=mode,
+            run_id=context.run.run_id,
+            should_stop=_after(config.stop_after_s) if mode is Mode.NEW else None,
+        )
+    except DamagedMicroBatchesError as err:  # everything else is in: a red check, not a failed run without end
+        report = err.report
+        readable = dg.AssetCheckResult(check_name=READABLE, passed=False, description=str(err))
     _tell_hours(context, platform)
-    yield dg.MaterializeResult(asset_key=names.READINGS, metadata=describe_readings(report, mode=mode))
+    yield dg.MaterializeResult(
+        asset_key=names.READINGS, metadata=describe_readings(report, mode=mode), check_results=[readable]
+    )
     yield dg.MaterializeResult(asset_key=names.DEAD_LETTERS, metadata=describe_dead_letters(report))
 
 

@@ -10,6 +10,8 @@ import dagster as dg
 from sensor_platform.defs import names
 from sensor_platform.defs.partitions import HOUR, clamped, hour_of, key_of, received_hours, window
 from sensor_platform.defs.resources import Platform
+from sensor_platform.errors import StagingError
+from sensor_platform.staging.format import MicroBatch
 
 EVERY_S = 60
 #: A file may be sealed or uploaded a little after its hour.
@@ -63,8 +65,7 @@ def report_hours(
         micro_batches = platform.staging.micro_batches(start, end)
         closed = now >= hour + HOUR + CLOSES_AFTER
         if closed or len(micro_batches) != reported.micro_batches.get(key, 0):
-            messages = sum(platform.messages_in(micro_batch) for micro_batch in micro_batches)
-            events.append(_materialization(key, micro_batches=len(micro_batches), messages=messages, closed=closed))
+            events.append(_materialization(platform, key, micro_batches, closed=closed))
         if closed:
             next_hour = hour + HOUR
         else:
@@ -73,9 +74,16 @@ def report_hours(
     return events, Reported(next_hour, still_open)
 
 
-def _materialization(key: str, *, micro_batches: int, messages: int, closed: bool) -> dg.AssetMaterialization:
+def _materialization(
+    platform: Platform, key: str, micro_batches: list[MicroBatch], *, closed: bool
+) -> dg.AssetMaterialization:
+    messages = damaged = 0
+    for micro_batch in micro_batches:
+        try:
+            messages += platform.messages_in(micro_batch)
+        except StagingError:  # processing says which, and what to do
+            damaged += 1
+    metadata = {"dagster/partition_row_count": messages, "micro_batches": len(micro_batches), "hour_is_over": closed}
     return dg.AssetMaterialization(
-        names.STAGED_MESSAGES,
-        partition=key,
-        metadata={"dagster/partition_row_count": messages, "micro_batches": micro_batches, "hour_is_over": closed},
+        names.STAGED_MESSAGES, partition=key, metadata={**metadata, **({"damaged": damaged} if damaged else {})}
     )

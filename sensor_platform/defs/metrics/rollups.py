@@ -79,7 +79,7 @@ def rollups(
         mode=mode,
     )
     for key, level in wanted.items():
-        yield dg.MaterializeResult(asset_key=key, metadata={"mode": mode, **describe(report, level)})
+        yield dg.MaterializeResult(asset_key=key, metadata={"mode": str(mode), **describe(report, level)})
 
 
 def describe(report: "RollupReport", level: str) -> dict[str, int]:

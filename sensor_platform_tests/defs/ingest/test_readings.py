@@ -1,0 +1,152 @@
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+from dagster import DagsterInstance
+
+from sensor_platform.database.tables import dead_letter, ledger, metric
+from sensor_platform.definitions import build_defs
+from sensor_platform.defs import names
+from sensor_platform.defs.partitions import key_of
+from sensor_platform.defs.resources import Platform
+from sensor_platform_tests.defs.staged import reading, stage
+
+NEW = {"sensor_platform/mode": "new"}
+RUBBISH = b"\xff"
+
+
+def run(platform: Platform, instance: DagsterInstance, hour: datetime, **tags: str) -> dg.ExecuteInProcessResult:
+    key = key_of(hour)
+    job = build_defs(platform=platform).resolve_job_def(names.READINGS_JOB)
+    return job.execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags={names.RANGE_START_TAG: key, names.RANGE_END_TAG: key, **tags},
+    )
+
+
+def new(platform: Platform, instance: DagsterInstance, hour: datetime) -> dg.ExecuteInProcessResult:
+    return run(platform, instance, hour, **NEW)
+
+
+def rows(platform: Platform, *columns: Any) -> list[tuple[Any, ...]]:
+    with platform.database.connect() as connection:
+        return [tuple(row) for row in connection.execute(sa.select(*columns).order_by(*columns))]
+
+
+def metadata(result: dg.ExecuteInProcessResult, asset: dg.AssetKey) -> dict[str, Any]:
+    made = result.asset_materializations_for_node("readings_and_dead_letters")
+    (event,) = [materialization for materialization in made if materialization.asset_key == asset]
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
+
+
+def root(platform: Platform) -> Path:
+    return platform.settings.home / "staging"
+
+
+def test_staged_messages_become_readings_and_dead_letters(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    stage(root(platform), this_hour, [reading(1, at=this_hour), RUBBISH, reading(2, at=this_hour)])
+    result = new(platform, instance, this_hour)
+    assert result.success
+    assert rows(platform, metric.c.value) == [(1.0,), (2.0,)]
+    assert rows(platform, dead_letter.c.code) == [("invalid_encoding",)]
+    assert rows(platform, ledger.c.run_id) == [(result.run_id,)]
+
+
+def test_a_materialization_tells_the_counts_of_the_promise(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    stage(root(platform), this_hour, [reading(1, at=this_hour), RUBBISH, reading(1, at=this_hour)])
+    result = new(platform, instance, this_hour)
+    told = metadata(result, names.READINGS)
+    counts = {name: told[f"messages_{name}"] for name in ("staged", "accepted", "dead_lettered", "duplicate")}
+    assert counts == {"staged": 3, "accepted": 1, "dead_lettered": 1, "duplicate": 1}
+    assert (told["readings_decoded"], told["readings_inserted"], told["readings_duplicate"]) == (2, 1, 1)
+    assert told["mode"] == "new"
+    assert told["dagster/partition_row_count"] == 1
+    assert "| " in told["samples"]
+    refused = metadata(result, names.DEAD_LETTERS)
+    assert (refused["messages_dead_lettered"], refused["dagster/partition_row_count"]) == (1, 1)
+    assert "invalid_encoding" in refused["refused_by_code"]
+
+
+def test_row_counts_are_the_hours_totals_not_the_runs_share(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    stage(root(platform), this_hour, [reading(1, at=this_hour)])
+    new(platform, instance, this_hour)
+    stage(root(platform), this_hour, [reading(2, at=this_hour)])
+    told = metadata(new(platform, instance, this_hour), names.READINGS)
+    assert (told["readings_inserted"], told["dagster/partition_row_count"]) == (1, 2)
+
+
+def test_the_checks_run_with_it(platform: Platform, instance: DagsterInstance, this_hour: datetime) -> None:
+    stage(root(platform), this_hour, [reading(1, at=this_hour), RUBBISH])
+    assert checks(new(platform, instance, this_hour)) == {
+        "every_message_accounted_for": True,
+        "every_micro_batch_readable": True,
+        "error_rate": False,
+        "freshness": True,
+        "dead_letter_backlog": True,
+    }
+
+
+def test_a_run_of_what_is_new_leaves_the_rest_alone(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    stage(root(platform), this_hour, [reading(1, at=this_hour)])
+    new(platform, instance, this_hour)
+    new(platform, instance, this_hour)
+    assert rows(platform, ledger.c.attempt) == [(1,)]
+
+
+def test_materialized_by_hand_the_hour_is_told_again_and_the_tables_are_the_same(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    stage(root(platform), this_hour, [reading(1, at=this_hour), RUBBISH, reading(1, at=this_hour)])
+    new(platform, instance, this_hour)
+    kept = [metric.c.series, metric.c.time, metric.c.value, metric.c.sequence]
+    before = rows(platform, *kept), rows(platform, dead_letter.c.id, dead_letter.c.code)
+    result = run(platform, instance, this_hour)
+    assert metadata(result, names.READINGS)["mode"] == "again"
+    assert (rows(platform, *kept), rows(platform, dead_letter.c.id, dead_letter.c.code)) == before
+    assert rows(platform, ledger.c.attempt) == [(2,)]
+
+
+def test_a_mismatch_fails_the_run(platform: Platform, instance: DagsterInstance, this_hour: datetime) -> None:
+    """A trigger takes a row away behind the ledger's back."""
+    with platform.database.begin() as connection:
+        connection.execute(
+            sa.text(
+                """
+                create function lose() returns trigger language plpgsql as
+                $$ begin delete from sensor_platform.metric where value = 2; return null; end $$;
+                create constraint trigger lose after insert on sensor_platform.ledger
+                deferrable initially deferred for each row execute function lose()
+                """
+            )
+        )
+    stage(root(platform), this_hour, [reading(1, at=this_hour), reading(2, at=this_hour)])
+    result = new(platform, instance, this_hour)
+    assert not result.success
+    assert checks(result)["every_message_accounted_for"] is False
+
+
+def test_a_damaged_micro_batch_is_told_and_holds_up_no_other(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    path = platform.staging.path(stage(root(platform), this_hour, [reading(1, at=this_hour)]))
+    path.write_bytes(path.read_bytes()[:200])
+    stage(root(platform), this_hour, [reading(2, at=this_hour)])
+    result = new(platform, instance, this_hour)
+    assert result.success
+    assert checks(result)["every_micro_batch_readable"] is False
+    assert rows(platform, metric.c.value) == [(2.0,)]

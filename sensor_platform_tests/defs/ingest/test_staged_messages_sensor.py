@@ -1,0 +1,80 @@
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from sensor_platform.defs.ingest.staged_messages_sensor import Reported, report_hours, staged_messages_sensor
+from sensor_platform.defs.partitions import HOUR, key_of
+from sensor_platform.defs.resources import Platform
+from sensor_platform_tests.defs.staged import stage
+from sensor_platform_tests.defs.ticks import tick
+
+Told = dict[str, tuple[int, bool]]
+
+
+def told(events: list[dg.AssetMaterialization]) -> Told:
+    """Partition -> messages, and whether the hour is over."""
+    return {
+        str(event.partition): (
+            int(event.metadata["dagster/partition_row_count"].value),
+            bool(event.metadata["hour_is_over"].value),
+        )
+        for event in events
+    }
+
+
+def root(platform: Platform) -> Path:
+    return platform.settings.home / "staging"
+
+
+def report(platform: Platform, reported: Reported, *, now: datetime) -> tuple[Told, Reported]:
+    events, after = report_hours(platform, reported, now=now)
+    return told(events), Reported.read(after.write())
+
+
+def test_an_hour_is_told_when_it_changes_and_once_when_it_is_over(platform: Platform, this_hour: datetime) -> None:
+    key, now = key_of(this_hour), this_hour + timedelta(minutes=30)
+    reported = Reported(this_hour, {})
+    assert report(platform, reported, now=now)[0] == {}
+    stage(root(platform), this_hour, [b"1", b"2"])
+    events, reported = report(platform, reported, now=now)
+    assert events == {key: (2, False)}
+    assert report(platform, reported, now=now)[0] == {}
+    stage(root(platform), this_hour, [b"3"])
+    events, reported = report(platform, reported, now=now)
+    assert events == {key: (3, False)}
+    over = this_hour + HOUR + timedelta(minutes=6)
+    events, reported = report(platform, reported, now=over)
+    assert events == {key: (3, True)}
+    assert reported.next_hour == this_hour + HOUR
+    assert report(platform, reported, now=over)[0] == {}
+
+
+def test_idle_hours_are_told_with_no_messages(platform: Platform, this_hour: datetime) -> None:
+    events, reported = report(platform, Reported(this_hour, {}), now=this_hour + HOUR + timedelta(minutes=10))
+    assert events == {key_of(this_hour): (0, True)}
+    assert reported.next_hour == this_hour + HOUR
+
+
+def test_a_damaged_micro_batch_does_not_stop_the_report(platform: Platform, this_hour: datetime) -> None:
+    whole = stage(root(platform), this_hour, [b"1"])
+    damaged = stage(root(platform), this_hour, [b"2"])
+    path = platform.staging.path(damaged)
+    path.write_bytes(path.read_bytes()[:100])
+    events, _ = report_hours(platform, Reported(this_hour, {}), now=this_hour + timedelta(minutes=30))
+    assert whole != damaged
+    assert told(events) == {key_of(this_hour): (1, False)}
+    assert events[0].metadata["damaged"].value == 1
+
+
+def test_the_sensor_keeps_its_place_and_starts_no_run(
+    instance: DagsterInstance, platform: Platform, this_hour: datetime
+) -> None:
+    stage(root(platform), this_hour, [b"1"])
+    result = tick(staged_messages_sensor, instance, platform)
+    assert told(result.asset_events)[key_of(this_hour)] == (1, False)
+    assert not result.run_requests
+    again = tick(staged_messages_sensor, instance, platform, cursor=result.cursor)
+    assert again.asset_events == []
+    assert str(again.skip_reason.skip_message) == "no hour changed"
