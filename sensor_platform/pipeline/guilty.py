@@ -4,7 +4,8 @@ Decoding refuses what PostgreSQL is known to refuse. What is left is a constrain
 mistake of ours: one such row must not hold up the thousands beside it, nor be lost.
 """
 
-from datetime import datetime
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import psycopg
@@ -15,7 +16,6 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import cursor
 from sensor_platform.errors import AccountingError
 from sensor_platform.log import get_logger
-from sensor_platform.pipeline.load import Loaded, Scope, load
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.standing import METRIC
 from sensor_platform.transformers.contract import Refusal
@@ -24,21 +24,11 @@ from sensor_platform.transformers.contract import Refusal
 ABOUT_A_ROW = ("22", "23", "54", "P0")
 
 
-def load_without_guilty(
-    database: Database,
-    outcome: Outcome,
-    *,
-    scope: Scope,
-    next_attempt_at: datetime,
-    run_id: str | None = None,
-    by: str = "load",
-) -> Loaded:
-    """`load` in a transaction of its own; readings that PostgreSQL refuses become dead letters."""
+T = TypeVar("T")
 
-    def attempt(what: Outcome) -> Loaded:
-        with database.begin() as connection:
-            return load(connection, what, scope=scope, next_attempt_at=next_attempt_at, run_id=run_id, by=by)
 
+def without_guilty(database: Database, outcome: Outcome, attempt: Callable[[Outcome], T]) -> T:
+    """`attempt` of `outcome`, a transaction of its own; readings that PostgreSQL refuses become dead letters in it."""
     try:
         return attempt(outcome)
     except (sa.exc.DBAPIError, psycopg.Error, UnicodeEncodeError) as err:

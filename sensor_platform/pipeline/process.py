@@ -12,11 +12,11 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import ledger
 from sensor_platform.errors import DamagedMicroBatchError
 from sensor_platform.log import get_logger
-from sensor_platform.pipeline.guilty import load_without_guilty
+from sensor_platform.pipeline.guilty import without_guilty
 from sensor_platform.pipeline.letters import letters_by_code
-from sensor_platform.pipeline.load import Loaded, Scope
+from sensor_platform.pipeline.load import Loaded, Scope, load
 from sensor_platform.pipeline.mode import Mode
-from sensor_platform.pipeline.outcome import Source
+from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.prepare import prepare
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts, Report
 from sensor_platform.pipeline.standing import as_time
@@ -147,14 +147,19 @@ def _process_group(
         seconds=seconds,
     )
     started = time.perf_counter()
-    loaded = load_without_guilty(
-        database,
-        outcome,
-        scope=Scope.NEW if mode is Mode.NEW else Scope.AGAIN,
-        next_attempt_at=datetime.now(UTC) + timedelta(seconds=settings.dead_letters.first_backoff_s),
-        run_id=run_id,
-        by=run_id or "load",
-    )
+
+    def attempt(what: Outcome) -> Loaded:
+        with database.begin() as connection:
+            return load(
+                connection,
+                what,
+                scope=Scope.NEW if mode is Mode.NEW else Scope.AGAIN,
+                next_attempt_at=datetime.now(UTC) + timedelta(seconds=settings.dead_letters.first_backoff_s),
+                run_id=run_id,
+                by=run_id or "load",
+            )
+
+    loaded = without_guilty(database, outcome, attempt)
     seconds["load"] = time.perf_counter() - started
     report = _report(loaded, seconds)
     get_logger().info(

@@ -1,0 +1,138 @@
+"""Readings for people and programs, and the way back from a reading to the bytes that it came from."""
+
+import base64
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from sensor_platform.database.engine import Database
+from sensor_platform.database.raw import statement
+from sensor_platform.database.tables import SCHEMA, Timestamp, sensor, work_unit
+from sensor_platform.errors import SensorPlatformError
+from sensor_platform.routes.filters import parse_filter
+from sensor_platform.staging.store import LocalStaging
+
+COLUMNS = ("work_unit", "sensor", "metric", "time", "value", "text", "unit", "quality")
+
+_reading = sa.table(
+    "reading", *(sa.column(name, Timestamp if name == "time" else None) for name in COLUMNS), schema=SCHEMA
+)
+_order = (sa.column("micro_batch"), sa.column("sequence"), sa.column("ordinal"))
+
+
+class UnknownSensorError(SensorPlatformError):
+    """No sensor, or more than one, goes by that name."""
+
+
+def find_sensor(connection: sa.Connection, name: str) -> tuple[str, str]:
+    """Work unit and name of the sensor called `work_unit/name`, or `name` where that is unique.
+
+    Raises:
+        UnknownSensorError: none, or several; then it lists them.
+    """
+    full = work_unit.c.name + "/" + sensor.c.name
+    query = (
+        sa.select(work_unit.c.name.label("work_unit"), sensor.c.name)
+        .join_from(sensor, work_unit)
+        .where(sa.or_(full == name, sensor.c.name == name))
+        .order_by(work_unit.c.name, sensor.c.name)
+    )
+    found = [(row.work_unit, row.name) for row in connection.execute(query)]
+    exact = [one for one in found if "/".join(one) == name]
+    if len(exact) == 1 or len(found) == 1:
+        return (exact or found)[0]
+    if not found:
+        raise UnknownSensorError(f"there is no sensor {name!r}; `sensor-platform sensors list` shows them")
+    candidates = ", ".join("/".join(one) for one in found)
+    raise UnknownSensorError(f"{name!r} is the name of {len(found)} sensors: {candidates}. Name one of them in full.")
+
+
+def read_metrics(
+    database: Database,
+    *,
+    sensor: str,
+    metric: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> pd.DataFrame:
+    """Readings of one sensor in [start, end), oldest first, with the policy of their series applied.
+
+    Raises:
+        UnknownSensorError: no sensor, or more than one, goes by that name.
+    """
+    query = sa.select(_reading).order_by(_reading.c.time, _reading.c.metric, *_order)
+    if metric is not None:
+        query = query.where(_reading.c.metric == metric)
+    if start is not None:
+        query = query.where(_reading.c.time >= start)
+    if end is not None:
+        query = query.where(_reading.c.time < end)
+    with database.connect() as connection:
+        unit, name = find_sensor(connection, sensor)
+        rows = connection.execute(query.where(_reading.c.work_unit == unit, _reading.c.sensor == name)).all()
+    return _frame(rows)
+
+
+def _frame(rows: list[Any]) -> pd.DataFrame:
+    frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=list(COLUMNS))
+    # A text alone has no value, and a value that is NaN has no text: a float column tells both.
+    return frame.astype({"time": "datetime64[us, UTC]", "value": "float64", "text": object, "unit": object})
+
+
+def trace(database: Database, staging: LocalStaging, sensor: str, metric: str, time: datetime) -> list[dict[str, Any]]:
+    """From a number to its bytes: every reading that stands at this time, with the message that it came from.
+
+    Raises:
+        UnknownSensorError: no sensor, or more than one, goes by that name.
+        StagingError: the micro-batch is gone, or damaged.
+    """
+    with database.connect() as connection:
+        unit, name = find_sensor(connection, sensor)
+        wanted = {"work_unit": unit, "sensor": name, "metric": metric, "time": time}
+        rows = connection.execute(_TRACE, wanted).mappings().all()
+    return [_traced(row, staging) for row in rows]
+
+
+def _traced(row: sa.RowMapping, staging: LocalStaging) -> dict[str, Any]:
+    topic, payload = _message(row, staging)
+    made_by = row["made_by"]
+    routes = made_by["routes"] if made_by else row["route_versions"]
+    transformers = made_by["transformers"] if made_by else row["transformer_versions"]
+    route = _route_of(topic, routes)
+    return {
+        "reading": {name: row[name] for name in COLUMNS},
+        "micro_batch": row["micro_batch"],
+        "sequence": row["sequence"],
+        "topic": topic.decode("utf-8", "backslashreplace"),
+        "payload_base64": base64.b64encode(payload).decode(),
+        "route": route,
+        "route_version": routes[route]["version"] if route else None,
+        "transformer_version": transformers.get(routes[route]["format"]) if route else None,
+        "run_id": made_by["run_id"] if made_by else row["run_id"],
+    }
+
+
+def _message(row: sa.RowMapping, staging: LocalStaging) -> tuple[bytes, bytes]:
+    """Topic and payload. A message that once was a dead letter has its bytes in the database too."""
+    if row["topic"] is not None:
+        return row["topic"], row["payload"]
+    micro_batch = staging.find(row["micro_batch"])
+    if micro_batch is None:
+        raise SensorPlatformError(f"{row['micro_batch']}: this micro-batch is not in the staging area {staging.root}")
+    messages = staging.read(micro_batch)
+    message = messages.filter(pc.equal(messages["sequence"], row["sequence"])).to_pylist()[0]
+    return message["topic"], message["payload"]
+
+
+def _route_of(topic: bytes, routes: dict[str, dict[str, str]]) -> str | None:
+    """The route among those that made the micro-batch: the most specific one whose filter matches."""
+    text = topic.decode("utf-8", "replace")
+    filters = {name: parse_filter(described["filter"]) for name, described in routes.items()}
+    matching = [name for name, topic_filter in filters.items() if topic_filter.match(text) is not None]
+    return min(matching, key=lambda name: filters[name].specificity, default=None)
+
+
+_TRACE = statement("sensor_platform.pipeline", "trace")

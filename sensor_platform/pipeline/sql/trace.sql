@@ -1,0 +1,16 @@
+-- Every reading that stands at a time, those that the series' policy does not show included, in received order.
+SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, metric.time, metric.value, metric.text,
+       series.unit,
+       CASE metric.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END AS quality,
+       ledger.name AS micro_batch, metric.sequence,
+       ledger.route_versions, ledger.transformer_versions, ledger.run_id,
+       message.topic, message.payload, message.made_by
+FROM sensor_platform.work_unit
+JOIN sensor_platform.sensor ON sensor.work_unit_id = work_unit.id
+JOIN sensor_platform.series ON series.sensor_id = sensor.id
+JOIN sensor_platform.metric ON metric.series = series.id
+JOIN sensor_platform.ledger ON ledger.id = metric.micro_batch
+LEFT JOIN sensor_platform.dead_letter_message AS message
+       ON message.micro_batch = metric.micro_batch AND message.sequence = metric.sequence
+WHERE work_unit.name = :work_unit AND sensor.name = :sensor AND series.metric = :metric AND metric.time = :time
+ORDER BY ledger.first_received_at, ledger.name, metric.sequence, metric.ordinal
