@@ -70,6 +70,7 @@ def decode(messages: pa.Table, routes: Routes, *, max_payload_bytes: int) -> Dec
         used[route.name] = route
     readings = _in_order(frames)
     refusals += _refuse_silent(open_rows & ~ignored, readings, refusals)
+    formats = {route.format for route in used.values()}
     names = [v.route.name if v.route is not None else None for v in verdicts]
     return DecodedMessages(
         readings=readings,
@@ -78,7 +79,7 @@ def decode(messages: pa.Table, routes: Routes, *, max_payload_bytes: int) -> Dec
         ignored=ignored,
         route_of=[names[index] for index in topic_of.tolist()],
         route_versions={name: route.version for name, route in used.items()},
-        transformer_versions={route.format: registry.get(route.format).version for route in used.values()},
+        transformer_versions={name: registry.get(name).version for name in sorted(formats & set(registry.known()))},
     )
 
 
@@ -167,6 +168,8 @@ def _decode_route(
 
 def _decode_guarded(column: PayloadColumn, route: Route) -> Decoded:
     """The transformer on the column; on halves of it where it raises, until the guilty message stands alone."""
+    if not len(column):
+        return Decoded(no_readings())
     try:
         decoded = registry.get(route.format).transform(column, route)
         return decoded if route.format in registry.BUILT_IN else kept_contract(decoded, len(column))

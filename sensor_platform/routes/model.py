@@ -30,7 +30,7 @@ class Route:
     retained: Retained = "ignore"
     conflicts: Conflicts = "all"
     ignore: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @cached_property
     def topic_filter(self) -> TopicFilter:

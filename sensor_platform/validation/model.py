@@ -11,7 +11,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing import Series
 
-from sensor_platform.transformers.table import MAX_NAME_CHARACTERS
+from sensor_platform.transformers.judge import MAX_NAME_CHARACTERS
 
 #: 2001-01-01: a time before it comes from a clock that was never set.
 FIRST_VALID_TIME = 978_307_200_000_000

@@ -14,8 +14,8 @@ import pandas as pd
 import pandera.pandas as pa
 
 from sensor_platform.transformers.contract import READING_COLUMNS, Refusal
+from sensor_platform.transformers.judge import MAX_NAME_CHARACTERS
 from sensor_platform.transformers.numbers import shown
-from sensor_platform.transformers.table import MAX_NAME_CHARACTERS
 from sensor_platform.transformers.times import iso
 from sensor_platform.validation.model import MAX_AHEAD_US, ReadingInContext
 

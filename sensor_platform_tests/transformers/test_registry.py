@@ -8,7 +8,7 @@ import pytest
 import sensor_platform
 from sensor_platform.routes.model import Route
 from sensor_platform.transformers import registry
-from sensor_platform.transformers.contract import Decoded, PayloadColumn, Refusal
+from sensor_platform.transformers.contract import Decoded, PayloadColumn, Quality, Refusal
 from sensor_platform.transformers.keeping import no_readings
 from sensor_platform.transformers.registry import transformer
 from sensor_platform_tests.transformers.decoding import RECEIVED_AT, codes, decode_payloads
@@ -33,13 +33,13 @@ def test_a_function_of_one_payload_yields_dicts_like_the_default_route() -> None
         force, at = payload.split(b"@")
         yield {"metric": "force", "value": float(force), "unit": "kN", "timestamp": int(at)}
         yield {"metrics": {"stroke": 2}, "time": datetime(2025, 6, 1, tzinfo=UTC), "sensor": "ram", "quality": "bad"}
-        yield {"work_unit": "line2", "speed": 3}
+        yield {"work_unit": "line2", "speed": 3, "quality": Quality.UNCERTAIN}
 
     decoded = decode_payloads(b"12.5@1748779200", format_="press-log")
     assert decoded.readings[["work_unit", "sensor", "metric", "value", "unit", "quality"]].values.tolist() == [
         ["line1", "press", "force", 12.5, "kN", 0],
         ["line1", "ram", "stroke", 2.0, None, 2],
-        ["line2", "press", "speed", 3.0, None, 0],
+        ["line2", "press", "speed", 3.0, None, 1],
     ]
     assert decoded.readings["time"].tolist() == [1_748_779_200_000_000, 1_748_736_000_000_000, 1_767_225_600_000_000]
     assert decoded.transformer_versions == {"press-log": "7"}
@@ -123,6 +123,12 @@ def test_a_transformer_of_columns_that_breaks_the_contract_fails_its_message_onl
     decoded = decode_payloads(b"x", format_="broken")
     assert codes(decoded) == [(0, -1, "transformer_failed")]
     assert detail in decoded.refusals[0].detail
+
+
+def test_a_route_with_nothing_left_to_decode_asks_no_transformer() -> None:
+    transformer("untouched", columns=True)(lambda column, route: pytest.fail("asked"))
+    decoded = decode_payloads(b"large", format_="untouched", max_payload_bytes=4)
+    assert codes(decoded) == [(0, -1, "payload_too_large")]
 
 
 def test_names_are_taken_once() -> None:
