@@ -167,6 +167,8 @@ class Platform:
             **found,
             "DAGSTER_HOME": str(dagster_home(self._settings.home)),
             "PYTHONUNBUFFERED": "1",
+            # Dagster's tables belong in public, also where a database's user has the name of our schema.
+            "PGOPTIONS": "-c search_path=public",
         }
 
     def _start(self, plan: Plan, stack: ExitStack) -> None:

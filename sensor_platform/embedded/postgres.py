@@ -32,6 +32,8 @@ SERVER_SETTINGS = {
     "max_connections": "100",
     "max_wal_size": "2GB",
     "jit": "off",  # costs more than it gives for short statements
+    # Not '"$user", public': the user's name is also that of our schema, and Dagster's tables would land in it.
+    "search_path": "public",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",

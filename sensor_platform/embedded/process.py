@@ -119,14 +119,23 @@ def session_members(leader: int) -> list[psutil.Process]:
 
 def end(processes: Iterable[psutil.Process], *, grace_s: float, first: signal.Signals = signal.SIGTERM) -> None:
     """Asks each process to end, waits, kills the rest, and waits for those too."""
-    alive = [process for process in processes if process.is_running()]  # is_running compares start times
-    for sign in (first, signal.SIGKILL):
+    alive = [process for process in processes if _runs(process)]
+    for sign, patience_s in ((first, grace_s), (signal.SIGKILL, 5.0)):
         for process in alive:
-            try:
+            with contextlib.suppress(psutil.Error):
                 process.send_signal(sign)
-            except psutil.Error:
-                continue
-        deadline = time.monotonic() + (grace_s if sign == first else 5)
-        _, alive = psutil.wait_procs(alive, timeout=max(0.0, deadline - time.monotonic()))
+        deadline = time.monotonic() + patience_s
+        # Not psutil.wait_procs: it waits for the reaping of orphans too, which init may do late or, in a container, never.
+        while alive and time.monotonic() < deadline:
+            time.sleep(0.02)
+            alive = [process for process in alive if _runs(process)]
         if not alive:
             return
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        # is_running compares start times.
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
