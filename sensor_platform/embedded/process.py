@@ -125,7 +125,7 @@ def end(processes: Iterable[psutil.Process], *, grace_s: float, first: signal.Si
             with contextlib.suppress(psutil.Error):
                 process.send_signal(sign)
         deadline = time.monotonic() + patience_s
-        # Not psutil.wait_procs: it waits for the reaping of orphans too, which init may do late or, in a container, never.
+        # Not psutil.wait_procs: it waits for the reaping of orphans too, which a container's init may never do.
         while alive and time.monotonic() < deadline:
             time.sleep(0.02)
             alive = [process for process in alive if _runs(process)]

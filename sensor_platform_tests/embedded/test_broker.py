@@ -45,11 +45,11 @@ class Client:
 
     def _on_message(self, _client: object, _userdata: object, message: mqtt.MQTTMessage) -> None:
         with self.changed:
-            self.received.append(message.payload)
+            self.received.append(bytes(message.payload))
             self.changed.notify_all()
 
     def __enter__(self) -> "Client":
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = 3600
         self.paho.connect("127.0.0.1", self.port, clean_start=False, properties=properties)
         self.paho.loop_start()

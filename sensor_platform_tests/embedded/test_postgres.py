@@ -95,7 +95,7 @@ def test_unqualified_tables_land_in_public_whatever_the_user_is_called(database_
 def test_it_is_durable_and_in_utf8(database_url: str) -> None:
     names = ("fsync", "full_page_writes", "synchronous_commit", "server_encoding", "jit", "listen_addresses")
     with psycopg.connect(database_url) as connection:
-        found = {name: connection.execute(f"show {name}").fetchone() for name in names}  # type: ignore[arg-type]
+        found = {name: connection.execute(f"show {name}").fetchone() for name in names}
     assert {name: row[0] for name, row in found.items() if row} == {
         "fsync": "on",
         "full_page_writes": "on",
