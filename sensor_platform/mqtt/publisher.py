@@ -230,11 +230,8 @@ class Publisher:
 
     def _take_slot(self) -> None:
         with self._changed:
-            if self._used == 0 and self._connected:
-                self._progress_at = time.monotonic()
             # Not while disconnected: paho could put the PUBLISH before the CONNECT.
-            while self._used >= self._window or not self._connected:
-                self._wait_for_change()
+            self._wait_until(lambda: self._connected and self._used < self._window)
             self._used += 1
 
     def _free_slot(self) -> None:
@@ -245,19 +242,20 @@ class Publisher:
 
     def _wait_until_confirmed(self) -> None:
         with self._changed:
-            while self._used:
-                self._wait_for_change()
+            self._wait_until(lambda: self._used == 0)
 
-    def _wait_for_change(self) -> None:
-        left_s = self._progress_at + self._stall_timeout_s - time.monotonic()
-        if left_s <= 0 or not self._changed.wait(left_s):
-            if time.monotonic() < self._progress_at + self._stall_timeout_s:
-                return
-            reason = f" ({self._trouble})" if self._trouble else ""
-            raise BrokerUnreachableError(
-                f"broker {self._to}: nothing was confirmed for {self._stall_timeout_s:g} s, "
-                f"{self._used} messages are unconfirmed{reason}"
-            )
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        """Waits as long as something moves."""
+        began = time.monotonic()
+        while not condition():
+            left_s = max(self._progress_at, began) + self._stall_timeout_s - time.monotonic()
+            if left_s <= 0:
+                reason = f" ({self._trouble})" if self._trouble else ""
+                raise BrokerUnreachableError(
+                    f"broker {self._to}: nothing was confirmed for {self._stall_timeout_s:g} s, "
+                    f"{self._used} messages are unconfirmed{reason}"
+                )
+            self._changed.wait(left_s)
 
     def _settle(self, message: _InFlight, code: int) -> None:
         """The slot is free only after the caller was told: who waits for all finds everything told."""
@@ -299,8 +297,6 @@ class Publisher:
         _properties: Properties | None,
     ) -> None:
         with self._changed:
-            if self._connected:
-                self._progress_at = time.monotonic()
             told = refused(reason, self._to) if flags.is_disconnect_packet_from_server else None
             self._trouble = told or self._trouble or _ClosedError(f"broker {self._to}: it closed the connection")
             self._connected = False
