@@ -105,7 +105,14 @@ def test_the_error_rate_counts_messages_of_which_anything_was_refused(database: 
 
 def test_dead_letters_that_a_retry_will_look_at_are_pending(database: Database) -> None:
     micro_batch = load(database, staged=4, dead_lettered=4)
-    message = {"micro_batch": micro_batch, "received_at": NOW, "topic": b"t", "payload": b"p"}
+    message = {
+        "micro_batch": micro_batch,
+        "received_at": NOW,
+        "topic": b"t",
+        "payload": b"p",
+        "qos": 1,
+        "retain": False,
+    }
     letter = {"micro_batch": micro_batch, "ordinal": -1, "stage": "decode", "code": "invalid_json", "detail": "d"}
     states = ["pending", "retrying", "exhausted", "discarded"]
     with database.begin() as connection:

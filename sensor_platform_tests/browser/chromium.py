@@ -1,0 +1,118 @@
+"""Headless Chromium over its DevTools socket: waits for what a page shows, and takes pictures. No driver needed."""
+
+import base64
+import itertools
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+BINARIES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
+
+
+def find_chromium() -> str | None:
+    return next((found for name in BINARIES if (found := shutil.which(name))), None)
+
+
+class Chromium:
+    """`with Chromium() as browser: browser.open(url)`; one page, one profile, gone afterwards."""
+
+    def __init__(self, *, width: int = 1400, height: int = 900) -> None:
+        self._size = (width, height)
+        self._ids = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        binary = find_chromium()
+        assert binary is not None
+        self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+        size = "--window-size={},{}".format(*self._size)
+        command = [binary, *FLAGS, size, f"--user-data-dir={self._profile.name}", "about:blank"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._socket = self._attach()
+        self._ask("Page.enable")
+        self._ask("Runtime.enable")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._socket.close()
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        self._profile.cleanup()
+
+    def open(self, url: str) -> None:
+        self._ask("Page.navigate", url=url)
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        answer = self._ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def wait_for(self, expression: str, *, timeout_s: float = 30) -> Any:
+        """The first true value of the expression; fails the test with what the page says when none comes."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := self.evaluate(expression)):
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {timeout_s} s for {expression}; the page says:\n{self.text()}")
+            threading.Event().wait(0.1)
+        return value
+
+    def text(self) -> str:
+        """What a person can read."""
+        return str(self.evaluate("document.body.innerText"))
+
+    def screenshot(self, path: Path) -> Path:
+        picture = self._ask("Page.captureScreenshot", format="png")["data"]
+        path.write_bytes(base64.b64decode(picture))
+        return path
+
+    def _attach(self) -> ClientConnection:
+        port_file = Path(self._profile.name) / "DevToolsActivePort"
+        deadline = time.monotonic() + 30
+        while not port_file.exists() or not port_file.read_text().strip():
+            assert self._process.poll() is None, "chromium ended at once"
+            assert time.monotonic() < deadline, "chromium opened no DevTools port in 30 s"
+            threading.Event().wait(0.05)
+        port = int(port_file.read_text().split()[0])
+        with httpx.Client(trust_env=False) as client:
+            targets = client.get(f"http://127.0.0.1:{port}/json").json()
+        url = next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
+        return connect(url, max_size=None, proxy=None)
+
+    def _ask(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._ids)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        while True:
+            answer = json.loads(self._socket.recv(timeout=30))
+            if answer.get("id") == number:
+                assert "error" not in answer, answer["error"]
+                result: dict[str, Any] = answer["result"]
+                return result
