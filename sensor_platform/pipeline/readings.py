@@ -1,6 +1,7 @@
 """Readings for people and programs, and the way back from a reading to the bytes that it came from."""
 
 import base64
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ COLUMNS = ("work_unit", "sensor", "metric", "time", "value", "text", "unit", "qu
 _reading = sa.table(
     "reading", *(sa.column(name, Timestamp if name == "time" else None) for name in COLUMNS), schema=SCHEMA
 )
-_order = (sa.column("micro_batch"), sa.column("sequence"), sa.column("ordinal"))
+_order: tuple[sa.ColumnClause[Any], ...] = (sa.column("micro_batch"), sa.column("sequence"), sa.column("ordinal"))
 
 
 class UnknownSensorError(SensorPlatformError):
@@ -76,7 +77,7 @@ def read_metrics(
     return _frame(rows)
 
 
-def _frame(rows: list[Any]) -> pd.DataFrame:
+def _frame(rows: Sequence[sa.Row[Any]]) -> pd.DataFrame:
     frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=list(COLUMNS))
     # A text alone has no value, and a value that is NaN has no text: a float column tells both.
     return frame.astype({"time": "datetime64[us, UTC]", "value": "float64", "text": object, "unit": object})

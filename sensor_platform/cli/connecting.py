@@ -1,0 +1,44 @@
+"""What most commands begin with: the settings, with the running platform's own addresses where none are set."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sensor_platform.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from sensor_platform.database.engine import Database
+
+
+def command_settings() -> Settings:
+    """Settings of a command: explicit ones win over those of the platform that runs in this home."""
+    from sensor_platform.embedded.run_file import resolved
+
+    return resolved(load_settings())
+
+
+def command_database(settings: Settings) -> "Database":
+    """The database of `settings`; a `with` closes it."""
+    from sensor_platform.database.engine import connect_database
+
+    return connect_database(settings)
+
+
+class Time(click.ParamType[Any]):
+    """An ISO 8601 time; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from datetime import UTC, datetime
+
+        if isinstance(value, datetime):
+            return value
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not an ISO 8601 time, such as 2026-11-23T10:00:00Z", param, ctx)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout, and nothing else.")

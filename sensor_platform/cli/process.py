@@ -1,0 +1,34 @@
+"""`sensor-platform process`: load what is pending, without the daemon."""
+
+from dataclasses import asdict
+
+import click
+
+from sensor_platform.cli.connecting import as_json as json_option
+from sensor_platform.cli.connecting import command_database, command_settings
+
+
+@click.command(help="Load all that is pending once, in this process.")
+@json_option
+def process(as_json: bool) -> None:
+    """Decodes, validates and loads every sealed micro-batch that is not in the ledger."""
+    from sensor_platform.cli.output import emit_json, print_table
+    from sensor_platform.database.migrate import upgrade
+    from sensor_platform.log import set_up_logging
+    from sensor_platform.pipeline.process import process as process_pending
+    from sensor_platform.routes.file import load_routes
+    from sensor_platform.staging.store import open_staging
+
+    set_up_logging()
+    settings = command_settings()
+    routes = load_routes(settings)
+    with command_database(settings) as database:
+        upgrade(database)
+        report = process_pending(open_staging(settings), database, routes, settings=settings)
+    messages, readings = asdict(report.messages), asdict(report.readings)
+    if as_json:
+        emit_json({"messages": messages, "readings": readings})
+        return
+    click.echo(f"{report.micro_batches} micro-batches loaded.", err=True)
+    for name, counts in (("messages", messages), ("readings", readings)):
+        print_table([{name: kind, "count": count} for kind, count in counts.items()], [name, "count"])
