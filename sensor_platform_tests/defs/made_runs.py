@@ -21,7 +21,7 @@ def job_run(
 ) -> dg.DagsterRun:
     """A run of a job; one that ended did so just now."""
     before = dg.DagsterRunStatus.STARTED if status in ENDS else status
-    run = create_run_for_test(
+    run: dg.DagsterRun = create_run_for_test(
         instance, job_name=job, status=before, tags=dict(tags or {}), remote_job_origin=_origin(job)
     )
     if status in ENDS:
@@ -41,7 +41,10 @@ def asset_run(
     instance: dg.DagsterInstance, assets: Sequence[dg.AssetKey], status: dg.DagsterRunStatus
 ) -> dg.DagsterRun:
     """A run as the UI's backfills start it: its job is Dagster's own, its selection says what it is about."""
-    return create_run_for_test(instance, job_name="__ASSET_JOB", status=status, asset_selection=frozenset(assets))
+    run: dg.DagsterRun = create_run_for_test(
+        instance, job_name="__ASSET_JOB", status=status, asset_selection=frozenset(assets)
+    )
+    return run
 
 
 def say_process(instance: dg.DagsterInstance, run: dg.DagsterRun, pid: int, *, at: float | None = None) -> None:

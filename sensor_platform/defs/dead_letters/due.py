@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 _count_due = (
     sa.select(sa.func.count())
     .select_from(dead_letter)
-    .where(dead_letter.c.state == "pending", dead_letter.c.next_attempt_at <= sa.bindparam("now"))
+    # One that is being retried is due once the lease of that retry has run out.
+    .where(dead_letter.c.state.in_(("pending", "retrying")), dead_letter.c.next_attempt_at <= sa.bindparam("now"))
 )
 
 

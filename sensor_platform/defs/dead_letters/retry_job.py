@@ -1,15 +1,19 @@
 """Dead letters are tried again: by a schedule as they come due, or by a person with the filters of `RetryConfig`."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from sensor_platform.defs import names
 from sensor_platform.defs.dead_letters.due import count_due
+from sensor_platform.defs.ingest.describe import markdown_table
 from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.unavailable import skip_without_database
+
+if TYPE_CHECKING:
+    from sensor_platform.dead_letters.retry import RetryReport
 
 
 class RetryConfig(dg.Config):
@@ -42,10 +46,22 @@ def retry_dead_letters(
         dry_run=config.dry_run,
         by=f"run {context.run_id}",
     )
-    outcome = asdict(report)
+    outcome = describe(report)
     context.add_output_metadata(outcome)
     if not config.dry_run:
         context.log_event(dg.AssetObservation(names.DEAD_LETTERS, metadata=outcome))
+
+
+def describe(report: "RetryReport") -> dict[str, Any]:
+    return {
+        "dry_run": report.dry_run,
+        "letters": report.letters,
+        "messages": report.messages,
+        **{f"letters_{state}": count for state, count in sorted(report.states.items())},
+        "readings_inserted": report.inserted,
+        "readings_duplicate": report.duplicate,
+        **({"outcomes": dg.MetadataValue.md(markdown_table(report.outcomes))} if report.outcomes else {}),
+    }
 
 
 @dg.job(

@@ -32,7 +32,7 @@ def run(platform: Platform, instance: DagsterInstance, **tags: str) -> dg.Execut
 def rolled(platform: Platform, table: sa.Table) -> list[tuple[int, float, float]]:
     query = sa.select(table.c.count, table.c.min, table.c.max).order_by(table.c.bucket)
     with platform.database.connect() as connection:
-        return [(row.count, row.min, row.max) for row in connection.execute(query)]
+        return [(count, least, greatest) for count, least, greatest in connection.execute(query)]
 
 
 def test_changed_days_are_rolled_up_and_unmarked(
@@ -66,7 +66,6 @@ def test_one_level_can_be_made_alone(platform: Platform, instance: DagsterInstan
         instance=instance,
         partition_key=DAY,
         selection=[names.METRICS_MINUTE],
-        resources={"platform": platform},
     )
     assert result.success
     assert rolled(platform, metrics_minute) == [(1, 2.0, 2.0)]
