@@ -37,10 +37,10 @@ def any_free_port() -> int:
         return port
 
 
-def answers(port: int, *, timeout_s: float = 1) -> bool:
+def answers(port: int, *, host: str = HOST, timeout_s: float = 1) -> bool:
     """Whether somebody listens there."""
     try:
-        with socket.create_connection((HOST, port), timeout=timeout_s):
+        with socket.create_connection((host, port), timeout=timeout_s):
             return True
     except OSError:
         return False

@@ -1,0 +1,186 @@
+"""How the platform is, and what became of its messages: one consistent look at processes, staging area and ledger."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from sensor_platform.database.engine import Database
+from sensor_platform.database.tables import alert, collector_heartbeat, dead_letter, ledger
+from sensor_platform.embedded.parts import responds
+from sensor_platform.embedded.ports import answers
+from sensor_platform.embedded.process import is_alive
+from sensor_platform.embedded.run_file import Running, RunningPart
+from sensor_platform.errors import DatabaseUnavailableError
+from sensor_platform.pipeline.accounting import MESSAGE_COLUMNS, READING_COLUMNS, WAITING
+from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
+from sensor_platform.settings import Settings
+from sensor_platform.staging.format import MicroBatch
+from sensor_platform.staging.store import LocalStaging, open_staging
+
+#: The collector beats every second, the daemon every half minute.
+COLLECTOR_STALE_AFTER_S = 10.0
+DAEMON_STALE_AFTER_S = 90.0
+_SCHEME_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """All messages on disk or stored: `messages.staged` = `pending` + the five classes."""
+
+    messages: MessageCounts
+    readings: ReadingCounts
+    pending: int
+    dead_letters_pending: int
+
+
+def count(staging: LocalStaging, database: Database) -> Counts:
+    """The counts at one instant: no message is missed or counted twice, whatever is sealed or loaded meanwhile.
+
+    The ledger is looked at first: what is loaded after that look still counts as pending, from its file. Then the
+    staging area, again until nothing was sealed between the looks at its sealed and its open files.
+    """
+    before = {micro_batch.hour for micro_batch in staging.micro_batches()}
+    messages, readings, letters, loaded = _look_at_ledger(database, before)
+    sealed, open_messages = _look_at_staging(staging)
+    waiting = sum(staging.count(micro_batch) for micro_batch in sealed if micro_batch.name not in loaded)
+    pending = open_messages + waiting
+    return Counts(messages + MessageCounts(staged=pending), readings, pending, letters)
+
+
+def _look_at_ledger(database: Database, hours: set[datetime]) -> tuple[MessageCounts, ReadingCounts, int, set[str]]:
+    sums = [sa.cast(sa.func.coalesce(sa.func.sum(c), 0), sa.BigInteger) for c in (*MESSAGE_COLUMNS, *READING_COLUMNS)]
+    letters = sa.select(sa.func.count()).select_from(dead_letter).where(dead_letter.c.state.in_(WAITING))
+    # An hour may begin between the two looks.
+    newest = max(hours, default=datetime.now(UTC)) - timedelta(hours=1)
+    names = sa.select(ledger.c.name).where(ledger.c.hour.in_(hours) | (ledger.c.hour > newest))
+    with database.connect() as connection:
+        snapshot = connection.execution_options(isolation_level="REPEATABLE READ")
+        row = snapshot.execute(sa.select(*sums).select_from(ledger)).one()
+        waiting = int(snapshot.execute(letters).scalar_one())
+        loaded = set(snapshot.execute(names).scalars())
+    split = len(MESSAGE_COLUMNS)
+    return MessageCounts(*row[:split]), ReadingCounts(*row[split:]), waiting, loaded
+
+
+def _look_at_staging(staging: LocalStaging) -> tuple[list[MicroBatch], int]:
+    sealed = staging.micro_batches()
+    while True:
+        open_messages = staging.open_messages()
+        again = staging.micro_batches()
+        if again == sealed:
+            return sealed, open_messages
+        sealed = again
+
+
+def status(settings: Settings, running: Running | None) -> dict[str, Any]:
+    """The object of `status --json`. Counts are null while no database answers."""
+    if settings.database_url is None:
+        return {"ready": False, "parts": {}, **_without_database()}
+    with Database(settings.database_url.get_secret_value()) as database:
+        try:
+            found = _from_database(database, open_staging(settings))
+        except DatabaseUnavailableError:
+            found = _without_database()
+        parts = _parts(settings, running, database, found["collector"])
+    ready = all(part["answers"] for part in parts.values())
+    return {"ready": ready, "parts": parts, **found}
+
+
+def _from_database(database: Database, staging: LocalStaging) -> dict[str, Any]:
+    counts = count(staging, database)
+    firing = sa.select(sa.func.count()).where(alert.c.state.in_(("firing", "acknowledged")))
+    with database.connect() as connection:
+        alerts_firing = connection.execute(firing).scalar_one()
+    messages = asdict(counts.messages)
+    return {
+        "collector": _collector(database),
+        "messages": {"staged": messages.pop("staged"), "pending": counts.pending, **messages},
+        "readings": asdict(counts.readings),
+        "dead_letters_pending": counts.dead_letters_pending,
+        "alerts_firing": alerts_firing,
+    }
+
+
+def _without_database() -> dict[str, Any]:
+    names = ("staged", "pending", "accepted", "partial", "dead_lettered", "duplicate", "ignored")
+    return {
+        "collector": dict.fromkeys(("state", "connected", "since", "last_commit_at")),
+        "messages": dict.fromkeys(names),
+        "readings": dict.fromkeys(("decoded", "inserted", "duplicate", "refused")),
+        "dead_letters_pending": None,
+        "alerts_firing": None,
+    }
+
+
+def _collector(database: Database) -> dict[str, Any]:
+    """The one that beat last; one that is silent has stopped, whatever it said before."""
+    beat = collector_heartbeat.c
+    age = sa.extract("epoch", sa.func.now() - beat.beat_at)
+    query = sa.select(beat.state, beat.connected, beat.since, beat.last_commit_at, beat.beat_at, age.label("age_s"))
+    with database.connect() as connection:
+        row = connection.execute(query.order_by(beat.beat_at.desc()).limit(1)).one_or_none()
+    if row is None:
+        return {"state": "stopped", "connected": False, "since": None, "last_commit_at": None}
+    silent = row.age_s > COLLECTOR_STALE_AFTER_S
+    return {
+        "state": "stopped" if silent else row.state,
+        "connected": row.connected and not silent,
+        "since": _iso(row.beat_at if silent else row.since),
+        "last_commit_at": _iso(row.last_commit_at),
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _parts(
+    settings: Settings, running: Running | None, database: Database, collector: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Each part with what run.json says of it, and whether it answers now. Without run.json those that can be asked."""
+    probes: dict[str, Callable[[RunningPart | None], bool]] = {
+        "postgres": lambda _: collector["state"] is not None,
+        "broker": lambda _: _broker_answers(settings),
+        "collector": lambda _: (
+            collector["state"] == "waiting"
+            or (collector["state"] in ("collecting", "draining") and collector["connected"])
+        ),
+        "code_server": lambda part: part is not None and answers(part.port),
+        "daemon": lambda _: daemon_beats(database),
+        "webserver": lambda part: part is not None and responds(part.port, "/server_info"),
+        "api": lambda part: part is not None and responds(part.port, "/api/mqtt/health"),
+    }
+    if running is None:
+        names = ("postgres", "broker", "collector", "daemon")
+        return {name: {"pid": None, "state": None, "restarts": None, "answers": probes[name](None)} for name in names}
+    return {
+        name: {
+            "pid": part.pid,
+            "state": part.state,
+            "restarts": part.restarts,
+            "answers": is_alive(part.pid, part.started_at) and probes[name](part),
+        }
+        for name, part in running.parts.items()
+    }
+
+
+def _broker_answers(settings: Settings) -> bool:
+    address = urlsplit(settings.mqtt.broker_url or "")
+    port = address.port or _SCHEME_PORTS.get(address.scheme, 1883)
+    return address.hostname is not None and answers(port, host=address.hostname)
+
+
+def daemon_beats(database: Database) -> bool:
+    """Whether Dagster's daemon has looked at its sensors lately."""
+    query = sa.text("select max(timestamp) from public.daemon_heartbeats where daemon_type = 'SENSOR'")
+    try:
+        with database.connect() as connection:
+            beat: datetime | None = connection.execute(query).scalar_one()
+    except (DatabaseUnavailableError, sa.exc.ProgrammingError):  # down, or Dagster has not made its tables yet
+        return False
+    age_s = (datetime.now(UTC) - beat.replace(tzinfo=UTC)).total_seconds() if beat else None
+    return age_s is not None and age_s < DAEMON_STALE_AFTER_S
