@@ -1,0 +1,133 @@
+"""A collector at work: in a thread of this process, or as a process of its own; and publishers beside it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from pydantic import SecretStr
+
+from sensor_platform.mqtt.collector import Collector
+from sensor_platform.settings import MqttSettings, Settings
+from sensor_platform.staging.store import LocalStaging
+
+ROUTES = "routes:\n  - name: all\n    filter: '{root}/{{work_unit}}/{{sensor}}'\n    format: json\n"
+
+
+def make_settings(broker: Any, home: Path, root: str, **mqtt: Any) -> Settings:
+    """Settings of a collector that subscribes below the topic `root` only; quick to seal and to reconnect."""
+    routes = home / "routes.yaml"
+    routes.write_text(ROUTES.format(root=root))
+    defaults = {
+        "broker_url": broker.url,
+        "username": broker.username,
+        "password": SecretStr(broker.password),
+        "client_id": f"collector-{root}",
+        "buffer_flush_interval_ms": 200,
+        "reconnect_min_s": 0.05,
+        "reconnect_max_s": 0.5,
+        "keep_alive_s": 5,
+    }
+    return Settings(
+        home=home,
+        routes_file=routes,
+        mqtt=MqttSettings(**{**defaults, **mqtt}),
+    )
+
+
+def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
+    """Looks again until it holds."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain for: {what}"
+        time.sleep(0.02)
+
+
+@contextmanager
+def collecting(settings: Settings, **options: Any) -> Iterator[Collector]:
+    """A collector in a thread, stopped at the end."""
+    with Collector(settings, **options) as collector:
+        thread = threading.Thread(target=collector.run, name="collector under test")
+        thread.start()
+        try:
+            yield collector
+        finally:
+            collector.request_stop()
+            thread.join(timeout=20)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def collector_process(settings: Settings, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`sensor-platform collect` as a process of its own; killed at the end if it still lives."""
+    mqtt = settings.mqtt
+    assert mqtt.password is not None
+    assert settings.routes_file is not None
+    ours = {
+        "MQTT_BROKER_URL": mqtt.broker_url,
+        "MQTT_USERNAME": mqtt.username,
+        "MQTT_PASSWORD": mqtt.password.get_secret_value(),
+        "MQTT_CLIENT_ID": mqtt.client_id,
+        "MQTT_PROTOCOL": mqtt.protocol,
+        "MQTT_BUFFER_FLUSH_INTERVAL": str(mqtt.buffer_flush_interval_ms),
+        "MQTT_RECONNECT_MIN": str(mqtt.reconnect_min_s),
+        "MQTT_RECONNECT_MAX": str(mqtt.reconnect_max_s),
+        "SENSOR_PLATFORM_HOME": str(settings.home),
+        "SENSOR_PLATFORM_ROUTES": str(settings.routes_file),
+    }
+    command = [sys.executable, "-m", "sensor_platform.cli", "collect"]
+    with (settings.home / "collector.log").open("ab") as log:
+        environ = {**os.environ, **{k: v for k, v in ours.items() if v}, **environment}
+        process = subprocess.Popen(command, env=environ, cwd=settings.home, stderr=log)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait(timeout=10)
+
+
+@contextmanager
+def publisher(broker: Any, *, protocol: str = "5") -> Iterator[paho.Client]:
+    """A stock paho client with its own thread, connected."""
+    version = MQTTProtocolVersion.MQTTv5 if protocol == "5" else MQTTProtocolVersion.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
+    client.username_pw_set(broker.username, broker.password)
+    client.max_inflight_messages_set(1000)
+    connected = threading.Event()
+    client.on_connect = lambda *_: connected.set()
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    try:
+        assert connected.wait(10)
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def publish(client: paho.Client, messages: Iterable[tuple[str, bytes]], *, qos: int = 1, retain: bool = False) -> None:
+    """All of them, confirmed by the broker."""
+    for info in [client.publish(topic, payload, qos, retain) for topic, payload in messages]:
+        info.wait_for_publish(30)
+        assert info.is_published()
+
+
+def rows(settings: Settings) -> list[dict[str, Any]]:
+    """Every sealed message, in received order."""
+    store = LocalStaging(settings.home / "staging")
+    found = [row for each in store.micro_batches() for row in store.read(each).to_pylist()]
+    return sorted(found, key=lambda row: row["sequence"])
+
+
+def originals(settings: Settings) -> list[bytes]:
+    """The payloads that the pipeline will decode: those of messages that repeat no other."""
+    return [row["payload"] for row in rows(settings) if row["redelivery_of"] is None]

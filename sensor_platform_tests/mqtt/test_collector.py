@@ -1,0 +1,285 @@
+"""The collector beside a real broker and a real database."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from sensor_platform.embedded.broker import EmbeddedBroker
+from sensor_platform.errors import BrokerUnreachableError, CollectorBusyError, CredentialsRefusedError
+from sensor_platform.mqtt.collector import Collector
+from sensor_platform.mqtt.states import State
+from sensor_platform_tests.conftest import free_port
+from sensor_platform_tests.mqtt.collecting import (
+    collecting,
+    collector_process,
+    make_settings,
+    originals,
+    publish,
+    publisher,
+    rows,
+    wait_until,
+)
+
+if TYPE_CHECKING:
+    from sensor_platform.database.engine import Database
+
+BOTH = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+
+
+def is_collecting(collector: Collector) -> bool:
+    return collector.health.state is State.COLLECTING and collector.health.connected
+
+
+@BOTH
+def test_what_is_published_is_staged(broker: Any, home: Path, protocol: str) -> None:
+    settings = make_settings(broker, home, f"flow-{protocol}", protocol=protocol)
+    sent = [(f"flow-{protocol}/press/force-{n % 3}", b"%d" % n) for n in range(500)]
+    with collecting(settings) as collector, publisher(broker) as client:
+        wait_until(lambda: is_collecting(collector), "a connection")
+        publish(client, sent)
+        wait_until(lambda: len(rows(settings)) == 500, "500 messages")
+        assert collector.health.messages == 500
+        assert collector.health.error is None
+    assert collector.health.state is State.STOPPED
+    found = rows(settings)
+    assert [(row["topic"].decode(), row["payload"]) for row in found] == sent
+    assert {row["qos"] for row in found} == {1}
+    assert [row["sequence"] for row in found] == list(range(500))
+
+
+@BOTH
+def test_the_session_keeps_what_comes_while_it_is_down(broker: Any, home: Path, protocol: str) -> None:
+    root = f"down-{protocol}"
+    settings = make_settings(broker, home, root, protocol=protocol)
+    with publisher(broker) as client:
+        with collecting(settings) as collector:
+            wait_until(lambda: is_collecting(collector), "a connection")
+            publish(client, [(f"{root}/a/b", b"before")])
+            wait_until(lambda: originals(settings) == [b"before"], "the first message")
+        publish(client, [(f"{root}/a/b", b"%d" % n) for n in range(300)])
+        with collecting(settings):
+            wait_until(lambda: len(rows(settings)) == 301, "what was kept")
+    assert originals(settings) == [b"before", *(b"%d" % n for n in range(300))]
+
+
+def test_odd_messages_are_staged_as_they_are(broker: Any, home: Path) -> None:
+    settings = make_settings(broker, home, "odd", max_payload_bytes=10)
+    with collecting(settings) as collector, publisher(broker) as client:
+        wait_until(lambda: is_collecting(collector), "a connection")
+        publish(client, [("odd/a/b", b""), ("odd/a/b", bytes(1_000_000))])
+        publish(client, [("odd/a/b", b"qos 0")], qos=0)
+        publish(client, [("odd/a/b", b"qos 2")], qos=2)
+        wait_until(lambda: len(rows(settings)) == 4, "four messages")
+        assert collector.health.qos0 == 1
+    found = {row["payload"]: (row["qos"], row["packet_id"] is None) for row in rows(settings)}
+    assert found == {b"": (1, False), bytes(1_000_000): (1, False), b"qos 0": (0, True), b"qos 2": (1, False)}
+
+
+@BOTH
+def test_a_retained_message_comes_once_over_reconnects(broker: Any, home: Path, protocol: str) -> None:
+    root = f"retained-{protocol}"
+    settings = make_settings(broker, home, root, protocol=protocol)
+    with publisher(broker) as client:
+        publish(client, [(f"{root}/a/b", b"kept")], retain=True)
+        for number in range(3):
+            with collecting(settings) as collector:
+                wait_until(lambda collector=collector: is_collecting(collector), "a connection")  # type: ignore[misc]
+                publish(client, [(f"{root}/a/c", b"%d" % number)])
+                wait_until(lambda number=number: b"%d" % number in originals(settings), "a message")  # type: ignore[misc]
+        publish(client, [(f"{root}/a/b", b"")], retain=True)
+    retained = [row["payload"] for row in rows(settings) if row["retain"]]
+    assert retained == [b"kept"]
+
+
+@BOTH
+def test_filters_that_left_the_routes_are_unsubscribed(broker: Any, home: Path, protocol: str) -> None:
+    before = make_settings(broker, home, f"old-{protocol}", protocol=protocol, client_id=f"routes-{protocol}")
+    with collecting(before) as collector:
+        wait_until(lambda: is_collecting(collector), "a connection")
+        wait_until(lambda: next(home.glob("staging/_open/c0/subscriptions"), None) is not None, "granted filters")
+    after = make_settings(broker, home, f"new-{protocol}", protocol=protocol, client_id=f"routes-{protocol}")
+    with collecting(after) as collector, publisher(broker) as client:
+        kept = home / "staging/_open/c0/subscriptions"
+        wait_until(lambda: f"new-{protocol}" in kept.read_text(), "granted filters")
+        publish(client, [(f"old-{protocol}/a/b", b"no"), (f"new-{protocol}/a/b", b"yes")])
+        wait_until(lambda: originals(after) == [b"yes"], "the message of the new filter")
+
+
+def test_a_broker_restart_is_survived(tmp_path: Path, home: Path) -> None:
+    port = free_port()
+    with EmbeddedBroker(tmp_path / "own broker", port) as own:
+        settings = make_settings(_found(own), home, "restart")
+        with collecting(settings) as collector:
+            with publisher(_found(own)) as client:
+                wait_until(lambda: is_collecting(collector), "a connection")
+                publish(client, [("restart/a/b", b"before")])
+                wait_until(lambda: collector.health.messages == 1, "the first message")
+            own.stop()
+            wait_until(lambda: not collector.health.connected and collector.health.error is not None, "the loss")
+            own.start()
+            wait_until(lambda: is_collecting(collector), "a connection again")
+            with publisher(_found(own)) as client:
+                publish(client, [("restart/a/b", b"after")])
+            wait_until(lambda: originals(settings) == [b"before", b"after"], "both messages")
+            assert collector.health.error is None
+            assert collector.health.connections == 2
+
+
+class _Found:
+    """A broker in the shape of the fixture."""
+
+    def __init__(self, own: EmbeddedBroker) -> None:
+        self.url, self.username = own.url, own.username
+        self.password = own.password_file.read_text().strip()
+        self.host, self.port = "127.0.0.1", int(own.url.rpartition(":")[2])
+
+
+_found = _Found
+
+
+def test_what_stands_in_the_way_is_told_apart(broker: Any, home: Path) -> None:
+    nobody = make_settings(broker, home, "errors", broker_url=f"mqtt://127.0.0.1:{free_port()}")
+    with Collector(nobody, retry=False) as collector, pytest.raises(BrokerUnreachableError, match="Connection refused"):
+        collector.run()
+    stranger = make_settings(broker, home, "errors", username="nobody")
+    with Collector(stranger, retry=False) as collector, pytest.raises(CredentialsRefusedError):
+        collector.run()
+    assert "refused us" in str(collector.health.error)
+
+
+def test_a_broker_that_says_nothing_does_not_hold_it_for_ever(broker: Any, home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
+        settings = make_settings(broker, home, "silent", broker_url=url, connect_timeout_s=0.3)
+        with Collector(settings, retry=False) as collector, pytest.raises(BrokerUnreachableError, match="says nothing"):
+            collector.run()
+
+
+def test_it_falls_back_to_3_1_1_where_the_broker_has_no_5(broker: Any, home: Path) -> None:
+    versions: list[int] = []
+
+    def old_broker(listener: socket.socket) -> None:
+        for answer in (bytes([0x20, 2, 0, 1]), bytes([0x20, 2, 0, 0])):  # unacceptable protocol version; accepted
+            connection, _ = listener.accept()
+            with connection:
+                versions.append(connection.recv(4096)[8])
+                connection.sendall(answer)
+                connection.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=old_broker, args=(listener,))
+        thread.start()
+        settings = make_settings(broker, home, "old", broker_url=f"mqtt://127.0.0.1:{listener.getsockname()[1]}")
+        with collecting(settings) as collector:
+            thread.join(timeout=10)
+            assert collector.health.connections == 1
+    assert versions == [5, 4]
+
+
+def test_the_control_row_switches_it_off_and_on(broker: Any, home: Path, database: "Database") -> None:
+    settings = make_settings(broker, home, "switch")
+    with psycopg.connect(database.url, autocommit=True) as sql, publisher(broker) as client:
+        sql.execute("insert into sensor_platform.collector_control (sensor_on) values (true) on conflict do nothing")
+        with collecting(settings, database_url=database.url) as collector:
+            wait_until(lambda: is_collecting(collector), "a connection")
+            publish(client, [("switch/a/b", b"on")])
+            wait_until(lambda: collector.health.messages == 1, "the first message")
+            sql.execute("update sensor_platform.collector_control set api_on = false")
+            wait_until(lambda: collector.health.state is State.WAITING, "the switch")
+            assert originals(settings) == [b"on"]  # drained and sealed
+            publish(client, [("switch/a/b", b"while off")])
+            state = "select state, connected, messages, error from sensor_platform.collector_heartbeat"
+            wait_until(lambda: sql.execute(state).fetchone() == ("waiting", False, 1, None), "the heartbeat")
+            sql.execute("update sensor_platform.collector_control set api_on = true")
+            wait_until(lambda: originals(settings) == [b"on", b"while off"], "what the broker kept")
+        assert sql.execute(state).fetchone() == ("stopped", False, 2, None)
+
+
+def test_unmanaged_it_collects_whatever_the_row_says(broker: Any, home: Path, database: "Database") -> None:
+    settings = make_settings(broker, home, "unmanaged")
+    with psycopg.connect(database.url, autocommit=True) as sql:
+        sql.execute("insert into sensor_platform.collector_control (sensor_on) values (true) on conflict do nothing")
+        sql.execute("update sensor_platform.collector_control set sensor_on = false")
+        with collecting(settings, database_url=database.url, managed=False) as collector:
+            wait_until(lambda: is_collecting(collector), "a connection")
+            beats = "select count(*) from sensor_platform.collector_heartbeat where state = 'collecting'"
+            wait_until(lambda: sql.execute(beats).fetchone() == (1,), "a heartbeat")
+
+
+def test_an_empty_database_is_no_reason_to_wait(broker: Any, home: Path, database_url: str) -> None:
+    settings = make_settings(broker, home, "no-tables")
+    with collecting(settings, database_url=database_url) as collector, publisher(broker) as client:
+        wait_until(lambda: is_collecting(collector), "a connection")
+        publish(client, [("no-tables/a/b", b"1")])
+        wait_until(lambda: originals(settings) == [b"1"], "the message")
+
+
+def test_a_second_collector_is_told_who_is_there(broker: Any, home: Path) -> None:
+    settings = make_settings(broker, home, "busy")
+    with collecting(settings), pytest.raises(CollectorBusyError, match=f"pid {os.getpid()}"), Collector(settings):
+        pass
+
+
+def test_the_command_stops_cleanly_and_imports_nothing_heavy(broker: Any, home: Path) -> None:
+    settings = make_settings(broker, home, "command")
+    with collector_process(settings) as process, publisher(broker) as client:
+        wait_until(lambda: next(home.glob("staging/_open/c0/subscriptions"), None) is not None, "granted filters")
+        publish(client, [("command/a/b", b"%d" % n) for n in range(50)])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        with collector_process(settings) as again:
+            wait_until(lambda: len(originals(settings)) == 50, "what was left with the broker")
+            again.send_signal(signal.SIGINT)
+            assert again.wait(timeout=10) == 0
+    assert originals(settings) == [b"%d" % n for n in range(50)]
+
+
+IMPORTS = """
+import sys, threading
+from pathlib import Path
+from sensor_platform.cli import sensor_platform
+import sensor_platform.mqtt.collector as collector
+
+real = collector.Collector.run
+def run(self):
+    threading.Timer(3.0, self.request_stop).start()
+    real(self)
+collector.Collector.run = run
+sensor_platform(["collect"], standalone_mode=False)
+heavy = [name for name in ("pandas", "pandera", "dagster", "sqlalchemy", "fastapi") if name in sys.modules]
+assert not heavy, heavy
+from sensor_platform.staging.store import LocalStaging
+assert LocalStaging(Path("staging").absolute()).micro_batches(), "it staged nothing"
+assert "pandas" not in sys.modules
+"""
+
+
+def test_collecting_imports_neither_pandas_nor_dagster(broker: Any, home: Path) -> None:
+    settings = make_settings(broker, home, "light")
+    with collecting(settings) as collector:
+        wait_until(lambda: is_collecting(collector), "the session to be made")
+        wait_until(lambda: next(home.glob("staging/_open/c0/subscriptions"), None) is not None, "granted filters")
+    with publisher(broker) as client:
+        publish(client, [("light/a/b", b"1")])
+    assert settings.mqtt.password is not None
+    environ = {
+        **os.environ,
+        "MQTT_BROKER_URL": broker.url,
+        "MQTT_USERNAME": broker.username,
+        "MQTT_PASSWORD": broker.password,
+        "MQTT_CLIENT_ID": str(settings.mqtt.client_id),
+        "SENSOR_PLATFORM_HOME": str(home),
+        "SENSOR_PLATFORM_ROUTES": str(settings.routes_file),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS], env=environ, cwd=home, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,63 @@
+"""The small parts of the collector: states, backoff, subscriptions, names."""
+
+from pathlib import Path
+
+import pytest
+
+from sensor_platform.errors import ConfigurationError
+from sensor_platform.mqtt.backoff import Backoff
+from sensor_platform.mqtt.client_id import checked_name, client_id
+from sensor_platform.mqtt.states import State, step
+from sensor_platform.mqtt.subscriptions import Changes, KeptSubscriptions, changes
+from sensor_platform.settings import MqttSettings, Settings
+
+
+def test_a_wrong_step_raises_and_names_both_states() -> None:
+    assert step(State.CONNECTING, State.COLLECTING) is State.COLLECTING
+    assert step(State.WAITING, State.WAITING) is State.WAITING
+    with pytest.raises(ValueError, match="from stopped to collecting"):
+        step(State.STOPPED, State.COLLECTING)
+    with pytest.raises(ValueError, match="from collecting to stopped"):
+        step(State.COLLECTING, State.STOPPED)
+
+
+def test_waits_double_up_to_the_cap_and_are_short_again_after_progress() -> None:
+    backoff = Backoff(least_s=1, most_s=10)
+    steps = [backoff.next_s() for _ in range(7)]
+    for waited, full in zip(steps, (1, 2, 4, 8, 10, 10, 10), strict=True):
+        assert full / 2 <= waited <= full
+    backoff.progress()
+    assert backoff.next_s() <= 1
+    assert 5 <= backoff.longest_s() <= 10
+
+
+def test_filters_that_the_session_has_are_not_subscribed_to_again() -> None:
+    assert changes(["a", "b"], ["b", "c"], all_again=False) == Changes(subscribe=("a",), unsubscribe=("c",))
+    assert changes(["a", "b"], ["b", "c"], all_again=True) == Changes(subscribe=("a", "b"), unsubscribe=("c",))
+    assert changes(["a"], ["a"], all_again=False) == Changes(subscribe=(), unsubscribe=())
+
+
+def test_kept_subscriptions_are_those_of_the_same_session(tmp_path: Path) -> None:
+    kept = KeptSubscriptions(tmp_path, session="me@broker")
+    assert kept.read() == ()
+    kept.write(["a/+", "b"])
+    assert KeptSubscriptions(tmp_path, session="me@broker").read() == ("a/+", "b")
+    assert KeptSubscriptions(tmp_path, session="me@elsewhere").read() == ()
+    kept.forget()
+    assert kept.read() == ()
+
+
+def test_the_client_id_is_made_once(home: Path) -> None:
+    settings = Settings(home=home)
+    made = client_id(settings)
+    assert client_id(settings) == made
+    assert client_id(settings, "c1") != made
+    assert (home / "collector" / "client_id").read_text().strip() == made
+    assert (home / "collector" / "client_id").stat().st_mode & 0o777 == 0o600
+    assert client_id(Settings(home=home, mqtt=MqttSettings(client_id="mine"))) == "mine"
+
+
+@pytest.mark.parametrize("name", ["", "C0", "-a", "a/b", "a" * 33, "ü"])
+def test_a_name_that_cannot_begin_a_file_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="accepted are"):
+        checked_name(name)
