@@ -69,6 +69,13 @@ def _print(outcome: "Outcome", *, as_json: bool) -> None:
         print_table(rows, ["figure", "value"])
     for problem in outcome.problems:
         click.echo(f"sensor-platform: {problem}", err=True)
+    if outcome.good_refused:
+        # Accounted for, and so no failure; but nobody should have to find out by chance.
+        click.echo(
+            f"{outcome.good_refused} good messages were refused by your routes, limits or transformers: "
+            "see `sensor-platform dead-letters list`",
+            err=True,
+        )
     if not outcome.problems:
         click.echo("every confirmed message is accounted for, none twice", err=True)
 

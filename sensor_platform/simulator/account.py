@@ -44,6 +44,7 @@ class Account:
     lost: list[int]
     doubled: list[int]
     unloaded: int  # messages in micro-batches that no ledger row counts
+    refused: int  # good messages that are dead letters, whole or in part: by a limit, a route, a transformer
     freshness_s: dict[str, float | None]
 
 
@@ -60,9 +61,12 @@ def account(staging: LocalStaging, database: Database, log: PublishedLog, *, sin
     # A message without a time of its own that the broker got twice is two messages to everybody after it.
     allowed = readings * np.where(timed, 1, 1 + resent)
     doubled = found.standing > np.maximum(allowed, readings)
+    good = np.frombuffer(log.good, dtype=np.uint8).astype(bool)
+    refused = int(((letters > 0) & good).sum())
     fresh = found.freshness_s[~np.isnan(found.freshness_s)]
     percentiles = {f"p{q}": round(float(np.percentile(fresh, q)), 3) if len(fresh) else None for q in (50, 95)}
-    return Account(np.flatnonzero(lost).tolist(), np.flatnonzero(doubled).tolist(), found.unloaded, percentiles)
+    lost_numbers, doubled_numbers = np.flatnonzero(lost).tolist(), np.flatnonzero(doubled).tolist()
+    return Account(lost_numbers, doubled_numbers, found.unloaded, refused, percentiles)
 
 
 def find(staging: LocalStaging, database: Database, log: PublishedLog, *, since: datetime) -> Found:

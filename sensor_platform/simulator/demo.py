@@ -55,6 +55,7 @@ class Outcome:
 
     figures: dict[str, Any]
     problems: list[str]
+    good_refused: int
 
 
 class StoppedError(SensorPlatformError):
@@ -161,7 +162,7 @@ class Demo:
             "alerts": alert_counts(database, since=self._ready_at),
         }
         wrong = problems(published, found, sums, left, mismatches(database, since=self._ready_at))
-        return Outcome(figures, wrong)
+        return Outcome(figures, wrong, found.refused)
 
     def _runs(self) -> int:
         """Dagster runs made since ready."""

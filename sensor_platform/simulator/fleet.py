@@ -57,6 +57,7 @@ class FleetMessage:
     number: int
     readings: int
     timed: bool
+    good: bool
 
 
 class Fleet:
@@ -97,17 +98,17 @@ class Fleet:
         if place in PARTIAL_PLACES:
             sensor = self._chance.choice(self._arrays)
             payload = payloads.with_one_bad_element(sensor.shape.encode(sensor, ident, now, self._chance))
-            return _message(sensor, payload, number, timed=False)
+            return _message(sensor, payload, number, timed=False, good=False)
         sensor = self._chance.choice(self._sensors)
         payload = sensor.shape.encode(sensor, ident, now, self._chance)
-        return _message(sensor, payload, number, timed=sensor.shape.timed)
+        return _message(sensor, payload, number, timed=sensor.shape.timed, good=True)
 
     def _broken_message(self, number: int, ident: str, now: datetime) -> FleetMessage:
         leaf, make = list(RUBBISH.values())[self._rubbish % len(RUBBISH)]
         self._rubbish += 1
         sensor = self._chance.choice([sensor for sensor in self._sensors if sensor.shape.leaf == leaf])
-        return _message(sensor, Payload(make(ident, now), 0), number, timed=False)
+        return _message(sensor, Payload(make(ident, now), 0), number, timed=False, good=False)
 
 
-def _message(sensor: Sensor, payload: Payload, number: int, *, timed: bool) -> FleetMessage:
-    return FleetMessage(sensor.topic, payload.data, number, payload.readings, timed)
+def _message(sensor: Sensor, payload: Payload, number: int, *, timed: bool, good: bool) -> FleetMessage:
+    return FleetMessage(sensor.topic, payload.data, number, payload.readings, timed, good)

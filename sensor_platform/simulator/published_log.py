@@ -21,6 +21,7 @@ class PublishedLog:
         self.resent = array("H")  # at reconnects: the broker may have it so many times more
         self.readings = array("H")  # that the message holds
         self.timed = bytearray()  # 1: it has a time of its own, so that a repeat of it stands once
+        self.good = bytearray()  # 1: nothing of it should be refused
 
     def __len__(self) -> int:
         return len(self.published_at)
@@ -34,6 +35,7 @@ class PublishedLog:
                 self.resent.append(0)
                 self.readings.append(message.readings)
                 self.timed.append(message.timed)
+                self.good.append(message.good)
             yield message.topic, message.payload
 
     def on_confirmed(self, _topic: str, payload: bytes) -> None:
