@@ -6,6 +6,7 @@ are in this module; a contract test fails when an upgrade of paho changes them.
 """
 
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,17 @@ QOS_BITS = 0x06
 QOS_2 = 0x04
 
 #: The private names that this module relies on, for the contract test.
-PAHO_ATTRIBUTES = ("_in_packet", "_last_bytes_received", "_msgtime_mutex", "_protocol", "_sock")
-PAHO_METHODS = ("_loop_rc_handle", "_packet_handle", "_packet_queue", "_sock_close", "_sock_recv")
+PAHO_ATTRIBUTES = (
+    "_connect_timeout",
+    "_host",
+    "_in_packet",
+    "_last_bytes_received",
+    "_msgtime_mutex",
+    "_protocol",
+    "_sock",
+    "_ssl_context",
+)
+PAHO_METHODS = ("_loop_rc_handle", "_packet_handle", "_packet_queue", "_sock_close", "_sock_recv", "_ssl_wrap_socket")
 
 
 @dataclass(slots=True)
@@ -106,6 +116,18 @@ class FastClient(Client):
         promised = frames[flags & QOS_BITS != 0]
         if len(promised):
             self._packet_queue(MessageType.PUBACK, promised.tobytes(), 0, 1)
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        """As paho does it, but for a handshake that fails: paho leaves that socket open."""
+        assert self._ssl_context is not None
+        sock = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
+        try:
+            sock.settimeout(self._connect_timeout)
+            sock.do_handshake()
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _cut_checked(self, data: bytes) -> MQTTErrorCode:
         with self._msgtime_mutex:

@@ -1,0 +1,188 @@
+"""The collector dies, or its disk is full: every confirmed message is staged, and none counts twice.
+
+Payloads have no time of their own and are equal in pairs, so only the redelivery window can tell a repeat from another.
+"""
+
+import random
+import signal
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from sensor_platform.embedded.postgres import EmbeddedPostgres
+from sensor_platform.errors import StagingUnavailableError
+from sensor_platform.mqtt.collector import Collector
+from sensor_platform.staging.kill_points import VARIABLE
+from sensor_platform.staging.store import LocalStaging
+from sensor_platform_tests.mqtt.collecting import (
+    collecting,
+    collector_process,
+    make_settings,
+    originals,
+    publish,
+    publisher,
+    rows,
+    wait_until,
+)
+
+
+def granted(home: Path) -> bool:
+    """Whether the broker keeps what is published from now on."""
+    return next(home.glob("staging/_open/c0/subscriptions"), None) is not None
+
+
+def make_session(settings: Any) -> None:
+    """The session at the broker, before anything is published."""
+    with collecting(settings):
+        wait_until(lambda: granted(settings.home), "granted filters")
+
+
+POINTS = ["before_write", "before_sync", "after_sync", "after_acknowledge", "between_link_and_unlink"]
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_this_very_line_nothing_is_lost_or_doubled(
+    broker: Any, home: Path, point: str, protocol: str
+) -> None:
+    root = f"{point}-{protocol}"
+    settings = make_settings(broker, home, root, protocol=protocol)
+    make_session(settings)
+    with publisher(broker) as client:
+        publish(client, [(f"{root}/a/b", b"%d" % (n // 2)) for n in range(40)])
+        with collector_process(settings, **{VARIABLE: point}) as doomed:
+            assert doomed.wait(timeout=30) == -signal.SIGKILL
+        publish(client, [(f"{root}/a/b", b"last")])
+    with collecting(settings):
+        wait_until(lambda: b"last" in originals(settings), "the last message")
+    assert Counter(originals(settings)) == Counter([b"%d" % (n // 2) for n in range(40)] + [b"last"])
+    assert LocalStaging(home / "staging").open_messages() == 0
+    if point == "after_sync":  # durable, never acknowledged: all of it came again, and was recognised
+        repeats = [row for row in rows(settings) if row["redelivery_of"] is not None]
+        assert repeats
+        by_sequence = {row["sequence"]: row["payload"] for row in rows(settings)}
+        assert all(by_sequence[row["redelivery_of"]] == row["payload"] for row in repeats)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_killed_five_times_under_load_every_confirmed_message_is_there_once(
+    broker: Any, home: Path, protocol: str
+) -> None:
+    root = f"load-{protocol}"
+    settings = make_settings(broker, home, root, protocol=protocol)
+    make_session(settings)
+    confirmed: list[bytes] = []
+    enough = threading.Event()
+
+    def load() -> None:
+        with publisher(broker) as client:
+            number = 0
+            while not enough.is_set():
+                payloads = [b"id %d" % n for n in range(number, number + 200)]
+                publish(client, [(f"{root}/a/b", payload) for payload in payloads])
+                confirmed.extend(payloads)
+                number += 200
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    chance = random.Random(7)
+    try:
+        for _ in range(5):
+            before = len(rows(settings))
+            with collector_process(settings) as process:
+                goal = before + chance.randrange(300, 2000)
+                wait_until(lambda goal=goal: staged(settings) > goal, "some load", 60)  # type: ignore[misc]
+                process.send_signal(signal.SIGKILL)
+                process.wait(timeout=10)
+    finally:
+        enough.set()
+        thread.join(timeout=60)
+    with collecting(settings):
+        wait_until(lambda: confirmed[-1] in originals(settings), "the last message", 60)
+    times = Counter(originals(settings))
+    assert set(confirmed) - set(times) == set()
+    assert {payload: n for payload, n in times.items() if n > 1} == {}
+
+
+def staged(settings: Any) -> int:
+    store = LocalStaging(settings.home / "staging")
+    return sum(map(store.count, store.micro_batches())) + store.open_messages()
+
+
+@pytest.mark.slow
+def test_it_goes_on_while_the_database_is_down(broker: Any, home: Path, tmp_path: Path) -> None:
+    from sensor_platform.database.engine import Database
+    from sensor_platform.database.migrate import upgrade
+
+    settings = make_settings(broker, home, "no-database")
+    with EmbeddedPostgres(tmp_path / "own server") as server:
+        with Database(server.url) as database:
+            upgrade(database)
+        with collecting(settings, database_url=server.url) as collector, publisher(broker) as client:
+            wait_until(lambda: granted(home), "granted filters")
+            beats = "select count(*) from sensor_platform.collector_heartbeat"
+            with psycopg.connect(server.url, autocommit=True) as sql:
+                wait_until(lambda: sql.execute(beats).fetchone() == (1,), "a heartbeat")
+            server.stop()
+            publish(client, [("no-database/a/b", b"%d" % n) for n in range(100)])
+            wait_until(lambda: len(originals(settings)) == 100, "messages without a database")
+            assert collector.health.connected
+            server.start()
+            told = "select messages from sensor_platform.collector_heartbeat"
+            with psycopg.connect(server.url, autocommit=True) as sql:
+                wait_until(lambda: sql.execute(told).fetchone() == (100,), "a heartbeat again")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small file system needs the right to mount: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_leaves_messages_with_the_broker(broker: Any, home: Path, small_disk: Path) -> None:
+    settings = make_settings(broker, home, "full").model_copy(update={"staging_url": f"file://{small_disk}"})
+    store = LocalStaging(small_disk)
+
+    def staged_payloads() -> list[bytes]:
+        tables = [store.read(each) for each in store.micro_batches()]
+        return [
+            payload
+            for table in tables
+            for payload, original in zip(table["payload"].to_pylist(), table["redelivery_of"].to_pylist(), strict=True)
+            if original is None
+        ]
+
+    sent = [b"%04d" % n + bytes(20_000) for n in range(30)]
+    with collecting(settings) as collector, publisher(broker) as client:
+        wait_until(lambda: next(small_disk.glob("_open/c0/subscriptions"), None) is not None, "granted filters")
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(1_700_000))
+        publish(client, [("full/a/b", payload) for payload in sent])
+        wait_until(lambda: "cannot stage: No space left" in str(collector.health.error), "the reason")
+        assert not collector.health.connected or collector.health.error
+        filler.unlink()
+        wait_until(lambda: len(staged_payloads()) == len(sent), "what the broker kept", 40)
+        wait_until(lambda: collector.health.error is None, "the end of the trouble")
+    assert Counter(staged_payloads()) == Counter(sent)
+
+
+def test_without_retry_a_full_disk_is_raised(broker: Any, home: Path, small_disk: Path) -> None:
+    settings = make_settings(broker, home, "full-at-start").model_copy(update={"staging_url": f"file://{small_disk}"})
+    with Collector(settings, retry=False) as collector:
+        (small_disk / "filler").write_bytes(bytes(2 * 1024 * 1024 - 8192))
+        with pytest.raises(StagingUnavailableError, match="free space"):
+            collector.run()
