@@ -26,7 +26,7 @@ from sensor_platform.staging.format import MicroBatch
 
 MOST_HOURS = 48
 MOST_NAMES = 500
-LOOK_AGAIN_S = 0.25
+LOOK_AGAIN_S = 0.5
 NEW = {names.MODE_TAG: str(Mode.NEW)}
 
 
