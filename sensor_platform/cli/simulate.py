@@ -32,6 +32,7 @@ def simulate(rate: float, duration: float | None, seed: int, as_json: bool) -> N
     with Publisher(resolved(load_settings())) as publisher:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
+        click.echo("publishing" + ("; Ctrl-C ends it" if duration is None else f" for {duration:g} s"), err=True)
         timer = _stop_after(duration, stop)
         try:
             published = publisher.publish_all(_pairs(Fleet(seed=seed)), rate=rate, stop=stop)
