@@ -32,7 +32,7 @@ def _places() -> None:
         sa.Column(
             "first_hour", TIMESTAMP, nullable=False, comment="first received hour; the hourly partitions start here"
         ),
-        sa.CheckConstraint('"only"', name="installation_only_check"),
+        sa.CheckConstraint('"only"', name=op.f("installation_only_check")),
         sa.PrimaryKeyConstraint("only", name="installation_pkey"),
         schema=SCHEMA,
         comment="Facts kept once for this database",
@@ -82,7 +82,7 @@ def _places() -> None:
             nullable=False,
             comment="which of several values at one time is shown",
         ),
-        sa.CheckConstraint("conflicts in ('all', 'first', 'last')", name="series_conflicts_check"),
+        sa.CheckConstraint("conflicts in ('all', 'first', 'last')", name=op.f("series_conflicts_check")),
         sa.ForeignKeyConstraint(["sensor_id"], ["sensor_platform.sensor.id"], name="series_sensor_id_fkey"),
         sa.PrimaryKeyConstraint("id", name="series_pkey"),
         sa.UniqueConstraint("sensor_id", "metric", name="series_sensor_id_metric_key"),
@@ -220,16 +220,18 @@ def _ledger() -> None:
         ),
         sa.Column("least_time", TIMESTAMP, comment="least event time of its readings"),
         sa.Column("greatest_time", TIMESTAMP, comment="greatest event time of its readings"),
-        sa.Column("route_versions", JSONB(), nullable=False, comment="route name -> version, filter and format that made it"),
+        sa.Column(
+            "route_versions", JSONB(), nullable=False, comment="route name -> version, filter and format that made it"
+        ),
         sa.Column("transformer_versions", JSONB(), nullable=False, comment="format -> version that made it"),
         sa.Column("attempt", sa.Integer(), server_default="1", nullable=False, comment="how often it was processed"),
         sa.Column("run_id", sa.Text(), comment="Dagster run of the last attempt"),
         sa.Column(
             "committed_at", TIMESTAMP, server_default=sa.text("now()"), nullable=False, comment="of the last attempt"
         ),
-        sa.CheckConstraint("decoded = inserted + duplicate_readings + refused", name="ledger_readings_check"),
+        sa.CheckConstraint("decoded = inserted + duplicate_readings + refused", name=op.f("ledger_readings_check")),
         sa.CheckConstraint(
-            "staged = accepted + partial + dead_lettered + duplicate + ignored", name="ledger_messages_check"
+            "staged = accepted + partial + dead_lettered + duplicate + ignored", name=op.f("ledger_messages_check")
         ),
         sa.PrimaryKeyConstraint("id", name="ledger_pkey"),
         sa.UniqueConstraint("name", name="ledger_name_key"),
@@ -281,7 +283,8 @@ def _ledger() -> None:
         sa.Column("closed_by", sa.Text(), comment="who or what resolved or discarded it"),
         sa.Column("closed_why", sa.Text()),
         sa.CheckConstraint(
-            "state in ('pending', 'retrying', 'resolved', 'exhausted', 'discarded')", name="dead_letter_state_check"
+            "state in ('pending', 'retrying', 'resolved', 'exhausted', 'discarded')",
+            name=op.f("dead_letter_state_check"),
         ),
         sa.ForeignKeyConstraint(
             ["micro_batch", "sequence"],
@@ -312,7 +315,7 @@ def _watch() -> None:
             "changed_at", TIMESTAMP, server_default=sa.text("now()"), nullable=False, comment="when a wish last changed"
         ),
         sa.Column("changed_by", sa.Text()),
-        sa.CheckConstraint('"only"', name="collector_control_only_check"),
+        sa.CheckConstraint('"only"', name=op.f("collector_control_only_check")),
         sa.PrimaryKeyConstraint("only", name="collector_control_pkey"),
         schema=SCHEMA,
         comment="The standing wish: collectors collect when both are on",
@@ -373,7 +376,9 @@ def _watch() -> None:
         ),
         sa.Column("fired_at", TIMESTAMP),
         sa.Column("resolved_at", TIMESTAMP),
-        sa.CheckConstraint("state in ('pending', 'firing', 'acknowledged', 'resolved')", name="alert_state_check"),
+        sa.CheckConstraint(
+            "state in ('pending', 'firing', 'acknowledged', 'resolved')", name=op.f("alert_state_check")
+        ),
         sa.PrimaryKeyConstraint("id", name="alert_pkey"),
         schema=SCHEMA,
         comment="The state of one rule for one subject; a new row each time it comes back",
