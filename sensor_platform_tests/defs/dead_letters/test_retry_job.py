@@ -1,7 +1,9 @@
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import pytest
 import sqlalchemy as sa
 from dagster import DagsterInstance
 
@@ -35,11 +37,14 @@ def refuse(platform: Platform, hour: datetime) -> None:
     process(platform.staging, platform.database, platform.routes, settings=platform.settings)
 
 
-def mended(platform: Platform) -> Platform:
+@pytest.fixture
+def mended(platform: Platform) -> Iterator[Platform]:
     """The same platform after somebody wrote the route that was missing."""
     path = platform.settings.home / "routes.yaml"
     path.write_text(ROUTES)
-    return Platform(platform.settings.model_copy(update={"routes_file": path}))
+    mended = Platform(platform.settings.model_copy(update={"routes_file": path}))
+    yield mended
+    mended.database.dispose()
 
 
 def make_due(platform: Platform) -> None:
@@ -70,11 +75,11 @@ def observations(instance: DagsterInstance) -> list[dict[str, Any]]:
 
 
 def test_a_mended_route_resolves_its_letters(
-    platform: Platform, instance: DagsterInstance, this_hour: datetime
+    platform: Platform, mended: Platform, instance: DagsterInstance, this_hour: datetime
 ) -> None:
     refuse(platform, this_hour)
     make_due(platform)
-    assert retry(mended(platform), instance).success
+    assert retry(mended, instance).success
     assert states(platform) == {"no_route": "resolved", "invalid_encoding": "pending"}
     with platform.database.connect() as connection:
         assert connection.execute(sa.select(metric.c.value)).scalars().all() == [1.0]
@@ -82,19 +87,21 @@ def test_a_mended_route_resolves_its_letters(
     assert (told["letters"], told["letters_resolved"], told["readings_inserted"]) == (2, 1, 1)
 
 
-def test_only_the_codes_that_were_asked_for(platform: Platform, instance: DagsterInstance, this_hour: datetime) -> None:
+def test_only_the_codes_that_were_asked_for(
+    platform: Platform, mended: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
     refuse(platform, this_hour)
     make_due(platform)
-    retry(mended(platform), instance, codes=["invalid_encoding"])
+    retry(mended, instance, codes=["invalid_encoding"])
     assert states(platform) == {"no_route": "pending", "invalid_encoding": "pending"}
 
 
 def test_a_dry_run_changes_nothing_and_observes_nothing(
-    platform: Platform, instance: DagsterInstance, this_hour: datetime
+    platform: Platform, mended: Platform, instance: DagsterInstance, this_hour: datetime
 ) -> None:
     refuse(platform, this_hour)
     make_due(platform)
-    retry(mended(platform), instance, dry_run=True)
+    retry(mended, instance, dry_run=True)
     assert states(platform) == {"no_route": "pending", "invalid_encoding": "pending"}
     assert observations(instance) == []
 
