@@ -96,7 +96,7 @@ def test_only_the_codes_that_were_asked_for(
     assert states(platform) == {"no_route": "pending", "invalid_encoding": "pending"}
 
 
-def test_a_dry_run_changes_nothing_and_observes_nothing(
+def test_a_dry_run_changes_nothing(
     platform: Platform, mended: Platform, instance: DagsterInstance, this_hour: datetime
 ) -> None:
     refuse(platform, this_hour)
