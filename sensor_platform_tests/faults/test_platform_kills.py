@@ -50,10 +50,11 @@ def test_a_killed_part_comes_back_and_nothing_is_lost(platform: PlatformProcess,
 
 
 def run_worker(platform: PlatformProcess) -> psutil.Process | None:
-    """The process of a run that loads readings just now."""
-    for process in platform.descendants():
+    """The process of a run just now: the code server starts one for each."""
+    code_server = psutil.Process(platform.running["parts"]["code_server"]["pid"])
+    for process in code_server.children(recursive=True):
         try:
-            if "execute_run" in " ".join(process.cmdline()):
+            if "spawn_main" in " ".join(process.cmdline()):
                 return process
         except psutil.Error:
             continue
