@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+START_TIMEOUT_S = 90
 BINARIES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless",
@@ -44,28 +46,21 @@ class Chromium:
         self._ids = itertools.count(1)
 
     def __enter__(self) -> Self:
-        binary = find_chromium()
-        assert binary is not None
-        self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
-        size = "--window-size={},{}".format(*self._size)
-        command = [binary, *FLAGS, size, f"--user-data-dir={self._profile.name}", "about:blank"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._socket = self._attach()
-        self._ask("Page.enable")
-        self._ask("Runtime.enable")
+        with ExitStack() as stack:
+            folder = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+            self._profile = Path(stack.enter_context(folder))
+            self._process = self._start()
+            stack.callback(self._end)
+            self._socket = stack.enter_context(self._attach())
+            self._ask("Page.enable")
+            self._ask("Runtime.enable")
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._socket.close()
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
-        self._profile.cleanup()
+        self._stack.close()
 
     def open(self, url: str) -> None:
         self._ask("Page.navigate", url=url)
@@ -79,7 +74,8 @@ class Chromium:
     def wait_for(self, expression: str, *, timeout_s: float = 30) -> Any:
         """The first true value of the expression; fails the test with what the page says when none comes."""
         deadline = time.monotonic() + timeout_s
-        while not (value := self.evaluate(expression)):
+        loaded = "document.readyState !== 'loading' && document.body"
+        while not (value := self.evaluate(f"{loaded} && ({expression})")):
             if time.monotonic() > deadline:
                 pytest.fail(f"waited {timeout_s} s for {expression}; the page says:\n{self.text()}")
             threading.Event().wait(0.1)
@@ -94,12 +90,27 @@ class Chromium:
         path.write_bytes(base64.b64decode(picture))
         return path
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        binary = find_chromium()
+        assert binary is not None
+        size = "--window-size={},{}".format(*self._size)
+        command = [binary, *FLAGS, size, f"--user-data-dir={self._profile}", "about:blank"]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _end(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+
     def _attach(self) -> ClientConnection:
-        port_file = Path(self._profile.name) / "DevToolsActivePort"
-        deadline = time.monotonic() + 30
+        port_file = self._profile / "DevToolsActivePort"
+        deadline = time.monotonic() + START_TIMEOUT_S
         while not port_file.exists() or not port_file.read_text().strip():
             assert self._process.poll() is None, "chromium ended at once"
-            assert time.monotonic() < deadline, "chromium opened no DevTools port in 30 s"
+            assert time.monotonic() < deadline, f"chromium opened no DevTools port in {START_TIMEOUT_S} s"
             threading.Event().wait(0.05)
         port = int(port_file.read_text().split()[0])
         with httpx.Client(trust_env=False) as client:
