@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 def command_settings() -> Settings:
     """Settings of a command: explicit ones win over those of the platform that runs in this home."""
     from sensor_platform.embedded.run_file import resolved
+    from sensor_platform.log import set_up_logging
 
+    set_up_logging()
     return resolved(load_settings())
 
 

@@ -14,12 +14,10 @@ def process(as_json: bool) -> None:
     """Decodes, validates and loads every sealed micro-batch that is not in the ledger."""
     from sensor_platform.cli.output import emit_json, print_table
     from sensor_platform.database.migrate import upgrade
-    from sensor_platform.log import set_up_logging
     from sensor_platform.pipeline.process import process as process_pending
     from sensor_platform.routes.file import load_routes
     from sensor_platform.staging.store import open_staging
 
-    set_up_logging()
     settings = command_settings()
     routes = load_routes(settings)
     with command_database(settings) as database:
