@@ -5,6 +5,7 @@ A process is named by its pid and its start time: pids come again, the pair does
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,6 +62,16 @@ class Child:
             file.seek(max(self._log_start, size - 8192))
             lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
         return lines[-1].strip()[:300] if lines else ""
+
+    def cut_log(self, *, at_bytes: int) -> None:
+        """Moves the log's text aside when it has grown past `at_bytes`: two of that size are kept, no more.
+
+        Copied and emptied, since the process goes on writing to the same open file, at its end.
+        """
+        if self.log.stat().st_size > at_bytes:
+            shutil.copyfile(self.log, self.log.with_name(f"{self.log.name}.1"))
+            os.truncate(self.log, 0)
+            self._log_start = 0
 
     def ask_to_stop(self) -> None:
         """Sends the stop signal to the process; it ends its own children."""

@@ -22,6 +22,7 @@ LONGEST_BACKOFF_S = 30.0
 STEADY_S = 60.0
 #: A part that never answered and died so often will not answer at all.
 MOST_FAILED_STARTS = 5
+LONGEST_LOG_BYTES = 20_000_000
 
 
 class PartFailedError(SensorPlatformError):
@@ -160,6 +161,8 @@ class Supervisor:
             case State.RUNNING:
                 if self._is_dead(one):
                     self._bury(one)
+                elif one.child is not None:
+                    one.child.cut_log(at_bytes=LONGEST_LOG_BYTES)
             case State.BACKOFF:
                 if one.seconds_in_state() >= one.backoff_s:
                     one.restarts += 1

@@ -100,6 +100,21 @@ def test_last_words_are_of_this_start_only(tmp_path: Path) -> None:
     assert silent.last_words() == ""
 
 
+def test_a_long_log_is_cut_while_its_process_writes_on(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    child = Child(python(f"import sys; print('x' * 5000, flush=True); sys.stdin.read(); {SLEEPER}"), log=log)
+    assert first_line(log) == "x" * 5000
+    child.cut_log(at_bytes=6000)
+    assert log.stat().st_size == 5001
+    child.cut_log(at_bytes=1000)
+    assert log.stat().st_size == 0
+    assert (tmp_path / "log.1").stat().st_size == 5001
+    with log.open("a") as same:
+        same.write("and on\n")
+    assert child.last_words() == "and on"
+    child.stop()
+
+
 def test_a_pid_with_another_start_time_is_another_process() -> None:
     assert is_alive(os.getpid(), start_time(os.getpid()))
     assert not is_alive(os.getpid(), start_time(os.getpid()) - 100)
