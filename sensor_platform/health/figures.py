@@ -15,7 +15,6 @@ from sensor_platform.database.tables import collector_control, collector_heartbe
 
 if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
-    from sensor_platform.settings import Settings
     from sensor_platform.staging.store import LocalStaging
 
 PLATFORM = "platform"
@@ -46,9 +45,7 @@ class Figure:
     value: float | None
 
 
-def measure(
-    database: "Database", staging: "LocalStaging", *, now: datetime, settings: "Settings | None" = None
-) -> list[Figure]:
+def measure(database: "Database", staging: "LocalStaging", *, now: datetime) -> list[Figure]:
     """Every figure as it stands at `now`. Reads only."""
     lag = Figure(STAGING_LAG, PLATFORM, _staging_lag_s(database, staging, now=now))
     with database.connect() as connection:

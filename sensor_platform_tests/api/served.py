@@ -20,7 +20,7 @@ T = TypeVar("T")
 TOKEN = "a token of the tests"
 
 
-def until(condition: Callable[[], T], *, what: str, timeout_s: float = 20) -> T:
+def until(condition: Callable[[], T | None], *, what: str, timeout_s: float = 20) -> T:
     """The first true answer."""
     deadline = time.monotonic() + timeout_s
     while not (answer := condition()):

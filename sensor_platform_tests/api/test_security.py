@@ -73,7 +73,7 @@ def test_the_socket_refuses_other_hosts_and_origins_before_it_opens(served: Serv
         with pytest.raises(InvalidStatus) as caught, connect(uri, **options):
             pass
         assert caught.value.response.status_code == 403
-    with connect(url, origin=f"http://127.0.0.1:{served.port}", proxy=None) as client:  # type: ignore[arg-type]
+    with connect(url, origin=f"http://127.0.0.1:{served.port}", proxy=None) as client:  # type: ignore[call-overload]
         client.send(f'{{"token": "{TOKEN}"}}')
         client.send('{"subscribe": ["#"]}')
         assert client.recv(5) == '{"type":"subscribed","channels":["#"]}'

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,11 @@ def test_the_button_stops_and_starts_collecting(served: Served, browser: Chromiu
     for label, wish in (("Stop collecting", False), ("Start collecting", True)):
         browser.wait_for(f"{button}.textContent === {label!r} && !{button}.disabled")
         browser.evaluate(f"{button}.click()")
-        until(lambda wish=wish: [row[1] for row in control(database)] == [wish], what="the wish in the control row")
+        until(partial(_is_wished, database, wish), what="the wish in the control row")
+
+
+def _is_wished(database: Database, wish: bool) -> bool:
+    return [api_on for _, api_on, _ in control(database)] == [wish]
 
 
 def test_the_page_says_what_is_wrong_with_the_token(served: Served, browser: Chromium) -> None:
