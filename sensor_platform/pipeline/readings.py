@@ -78,9 +78,10 @@ def read_metrics(
 
 
 def _frame(rows: Sequence[sa.Row[Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=list(COLUMNS))
+    # Of objects first: pandas would take a column of texts and None for one of its own, with NaN for None.
+    frame = pd.DataFrame([tuple(row) for row in rows], columns=list(COLUMNS), dtype=object)
     # A text alone has no value, and a value that is NaN has no text: a float column tells both.
-    return frame.astype({"time": "datetime64[us, UTC]", "value": "float64", "text": object, "unit": object})
+    return frame.astype({"time": "datetime64[us, UTC]", "value": "float64"})
 
 
 def trace(database: Database, staging: LocalStaging, sensor: str, metric: str, time: datetime) -> list[dict[str, Any]]:

@@ -1,0 +1,157 @@
+"""The commands that read and load: what stands on stdout, to the key, and their exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sensor_platform.cli import sensor_platform
+from sensor_platform.database.engine import Database
+from sensor_platform.errors import ConfigurationError
+from sensor_platform.staging.store import LocalStaging
+from sensor_platform_tests.pipeline.staged import HOUR, Message, new_staging, stage, value
+
+LETTER_KEYS = [
+    "id",
+    "state",
+    "stage",
+    "code",
+    "detail",
+    "topic",
+    "payload_base64",
+    "received_at",
+    "micro_batch",
+    "sequence",
+    "attempts",
+    "next_attempt_at",
+]
+
+
+class Shell:
+    """Commands with the settings of one test."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+
+    def __call__(self, *command: str) -> Result:
+        return CliRunner(env=self._environment).invoke(sensor_platform, command)
+
+    def json(self, *command: str) -> Any:
+        result = self(*command)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> LocalStaging:
+    return new_staging(tmp_path)
+
+
+@pytest.fixture
+def shell(database: Database, staging: LocalStaging, home: Path) -> Shell:
+    return Shell(
+        {
+            "DATABASE_URL": database.url,
+            "STAGING_URL": staging.root.as_uri(),
+            "SENSOR_PLATFORM_HOME": str(home),
+        }
+    )
+
+
+@pytest.fixture
+def loaded(shell: Shell, staging: LocalStaging) -> Shell:
+    stage(staging, "a", [value(1.5, unit="bar"), Message(b"rubbish"), value(1.5)])
+    shell.json("process", "--json")
+    return shell
+
+
+def test_process_says_what_became_of_the_messages(shell: Shell, staging: LocalStaging) -> None:
+    stage(staging, "a", [value(1), Message(b"rubbish"), value(1)])
+    messages = {"staged": 3, "accepted": 1, "partial": 0, "dead_lettered": 1, "duplicate": 1, "ignored": 0}
+    readings = {"decoded": 2, "inserted": 1, "duplicate": 1, "refused": 0}
+    assert shell.json("process", "--json") == {"messages": messages, "readings": readings}
+    assert shell.json("process", "--json")["messages"]["staged"] == 0
+
+
+def test_metrics_in_three_forms(loaded: Shell) -> None:
+    row = {
+        "work_unit": "press",
+        "sensor": "p1",
+        "metric": "value",
+        "time": "2026-11-23T10:00:00Z",
+        "value": 1.5,
+        "text": None,
+        "unit": "bar",
+        "quality": "good",
+    }
+    assert loaded.json("metrics", "--sensor", "p1", "--json") == [row]
+    assert loaded.json("metrics", "--sensor", "p1", "--format", "json", "--to", "2026-11-23T10:00:00Z") == []
+    assert loaded("metrics", "--sensor", "press/p1", "--format", "csv").stdout == (
+        "work_unit,sensor,metric,time,value,text,unit,quality\n"
+        "press,p1,value,2026-11-23T10:00:00.000000Z,1.5,,bar,good\n"
+    )
+    table = loaded("metrics", "--sensor", "p1").stdout.splitlines()
+    assert table[0].split() == list(row)
+    assert table[1].split() == ["press", "p1", "value", "2026-11-23T10:00:00Z", "1.5", "bar", "good"]
+
+
+def test_metrics_of_an_unknown_sensor_and_a_bad_time(loaded: Shell) -> None:
+    assert "no sensor 'p9'" in str(loaded("metrics", "--sensor", "p9").exception)
+    result = loaded("metrics", "--sensor", "p1", "--from", "yesterday")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "not an ISO 8601 time" in result.stderr
+
+
+def test_trace(loaded: Shell) -> None:
+    (found,) = loaded.json("trace", "p1", "value", HOUR.isoformat(), "--json")
+    assert list(found) == [
+        "reading",
+        "micro_batch",
+        "sequence",
+        "topic",
+        "payload_base64",
+        "route",
+        "route_version",
+        "transformer_version",
+        "run_id",
+    ]
+    assert (found["micro_batch"], found["sequence"], found["reading"]["value"]) == ("a", 1, 1.5)
+    assert "factory/press/sensors/p1/data" in loaded("trace", "p1", "value", HOUR.isoformat()).stdout
+    assert loaded("trace", "p1", "value", "2026-11-23T11:00:00Z", "--json").exit_code == 1
+
+
+def test_dead_letters(loaded: Shell) -> None:
+    (letter,) = loaded.json("dead-letters", "list", "--json")
+    assert list(letter) == LETTER_KEYS
+    assert (letter["state"], letter["code"], letter["payload_base64"]) == ("pending", "invalid_json", "cnViYmlzaA==")
+    assert loaded.json("dead-letters", "show", str(letter["id"]), "--json") == letter
+    assert loaded.json("dead-letters", "list", "--state", "resolved", "--json") == []
+    dry = loaded.json("dead-letters", "retry", str(letter["id"]), "--dry-run", "--json")
+    assert (dry["dry_run"], dry["states"]) == (True, {"pending": 1})
+    assert loaded.json("dead-letters", "retry", str(letter["id"]), "--json")["outcomes"][0]["attempts"] == 1
+    discarded = loaded.json("dead-letters", "discard", str(letter["id"]), "--why", "a test", "--json")
+    assert discarded == {"discarded": 1}
+    assert "discarded" in loaded("dead-letters", "list").stdout
+
+
+def test_sensors(loaded: Shell) -> None:
+    assert loaded("sensors", "set", "p1", "--metric", "value", "--maximum", "9").exit_code == 0
+    assert loaded("sensors", "work-unit", "press", "--parent", "hall").exit_code == 0
+    (row,) = loaded.json("sensors", "list", "--json")
+    assert (row["maximum"], row["parent"], row["unit"]) == (9.0, "hall", "bar")
+    assert loaded("sensors", "set", "p1", "--maximum", "9").exit_code == 2
+    assert loaded("sensors", "set", "p1").exit_code == 2
+
+
+def test_db_upgrade_makes_the_tables(database_url: str, home: Path) -> None:
+    shell = Shell({"DATABASE_URL": database_url, "SENSOR_PLATFORM_HOME": str(home)})
+    assert shell("db", "upgrade").exit_code == 0
+    assert shell.json("sensors", "list", "--json") == []
+
+
+def test_without_any_database_the_error_says_what_to_do(home: Path) -> None:
+    result = Shell({"SENSOR_PLATFORM_HOME": str(home)})("db", "upgrade")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "sensor-platform up" in str(result.exception)
