@@ -75,6 +75,11 @@ class EmbeddedBroker:
         )
 
     @property
+    def protocol(self) -> Literal["auto", "3.1.1"]:
+        """amqtt never answers a CONNECT of MQTT 5."""
+        return "auto" if self.kind == "mosquitto" else "3.1.1"
+
+    @property
     def note(self) -> str | None:
         """What a person should know about the choice, in one line."""
         if self.kind == "mosquitto":

@@ -145,6 +145,7 @@ class Platform:
                 "broker_url": broker.url,
                 "username": broker.username,
                 "password": SecretStr(broker.password),
+                "protocol": broker.protocol if mqtt.protocol == "auto" else mqtt.protocol,
             }
             mqtt = mqtt.model_copy(update=found)
         url = postgres.url if postgres else asked.database_url.get_secret_value() if asked.database_url else ""
@@ -216,6 +217,7 @@ class Platform:
             pid=self._identity.pid,
             started_at=self._identity.started_at,
             mqtt_url=settings.mqtt.broker_url or "",
+            mqtt_protocol=settings.mqtt.protocol,
             mqtt_username=settings.mqtt.username,
             mqtt_password_file=str(self._password_file) if self._password_file else None,
             database_url=settings.database_url.get_secret_value(),

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import SecretStr
 
@@ -39,6 +39,7 @@ class Running:
     api_url: str
     token_file: str
     started_at: float = 0.0
+    mqtt_protocol: Literal["auto", "5", "3.1.1"] = "auto"
     parts: dict[str, RunningPart] = field(default_factory=dict)
 
     @classmethod
@@ -87,6 +88,7 @@ def resolved(settings: Settings) -> Settings:
         mqtt = mqtt.model_copy(
             update={
                 "broker_url": running.mqtt_url,
+                "protocol": running.mqtt_protocol if mqtt.protocol == "auto" else mqtt.protocol,
                 "username": mqtt.username or running.mqtt_username,
                 "password": mqtt.password or (SecretStr(password.strip()) if password else None),
             }
