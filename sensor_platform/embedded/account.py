@@ -1,11 +1,13 @@
 """As whom a server runs that refuses root, such as PostgreSQL.
 
-A normal user needs nothing. Root first tries a user namespace, in which the process sees uid 1000 while its files stay
-root's: no account, no chmod. Where a container forbids namespaces, it is the account `nobody` with one capability left,
-so that it reaches a home folder of mode 0700 under any path; the data folder must then belong to it.
+A normal user needs nothing. Root first tries a user namespace, in which the process sees the uid of `nobody` (initdb
+wants one that has a name) while its files stay root's: no account, no chmod. Where a container forbids namespaces, it is
+the account `nobody` itself with one capability left, so that it reaches a home folder of mode 0700 under any path; the
+data folder must then belong to it.
 """
 
 import os
+import pwd
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,8 +15,8 @@ from pathlib import Path
 
 from sensor_platform.errors import ConfigurationError
 
-NOBODY = 65534
-_NAMESPACE = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
+NOBODY = next((entry.pw_uid for entry in pwd.getpwall() if entry.pw_name == "nobody"), 65534)
+_NAMESPACE = ("unshare", "-U", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 _NOBODY = (
     "setpriv",
     f"--reuid={NOBODY}",
@@ -45,18 +47,26 @@ def account_for(binary: Path) -> Account:
     """The account under which `binary` runs here.
 
     Raises:
-        ConfigurationError: we are root, and neither way of not being root works.
+        ConfigurationError: we are root or a user without a name, and no way of being somebody else works.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and _has_name(os.geteuid()):
         return Account((), None)
     # Python too must be reachable: the guard runs as the account.
     for account in (Account(_NAMESPACE, None), Account(_NOBODY, NOBODY)):
         if all(_runs([*account.prefix, str(program), "--version"]) for program in (binary, sys.executable)):
             return account
     raise ConfigurationError(
-        "the embedded PostgreSQL does not run as root, and neither a user namespace (unshare -U) nor the account "
-        f"nobody (setpriv) can run {binary}. Run sensor-platform as a normal user, or set DATABASE_URL"
+        f"the embedded PostgreSQL does not run as uid {os.geteuid()}, and neither a user namespace (unshare -U) "
+        f"nor the account nobody (setpriv) can run {binary}. Run sensor-platform as a normal user, or set DATABASE_URL"
     )
+
+
+def _has_name(uid: int) -> bool:
+    """Whether the user database knows it; a container may be run under a bare number."""
+    try:
+        return bool(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return False
 
 
 def _runs(command: list[str]) -> bool:

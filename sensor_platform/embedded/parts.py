@@ -103,7 +103,7 @@ def _dagster(plan: Plan) -> Iterator[Part]:
     ui = ("-h", HOST, "-p", str(plan.dagster_port), "-w", workspace)
     yield Part(
         "code_server",
-        lambda: _python(plan, "dagster", *serve),
+        lambda: _python(plan, "sensor_platform.embedded.code_server", *serve),
         lambda _: answers(plan.code_server_port),
         needs=("postgres",),
         port=plan.code_server_port,
