@@ -1,9 +1,9 @@
 """As whom a server runs that refuses root, such as PostgreSQL.
 
 A normal user needs nothing. Root first tries a user namespace, in which the process sees the uid of `nobody` (initdb
-wants one that has a name) while its files stay root's: no account, no chmod. Where a container forbids namespaces, it is
-the account `nobody` itself with one capability left, so that it reaches a home folder of mode 0700 under any path; the
-data folder must then belong to it.
+wants one that has a name) while its files stay root's: no account, no chmod. Where a container forbids namespaces, it
+is the account `nobody` itself with one capability left, so that it reaches a home folder of mode 0700 under any path;
+the data folder must then belong to it.
 """
 
 import os
