@@ -76,7 +76,7 @@ def process(
     seconds: dict[str, float] = {}
     for group in _groups(staging, found, damaged, seconds):
         report += _process_group(group, database, routes, settings=settings, mode=mode, run_id=run_id, seconds=seconds)
-        seconds = {}
+        seconds.clear()
         if should_stop is not None and should_stop():
             break
     if damaged:

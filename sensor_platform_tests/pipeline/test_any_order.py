@@ -121,7 +121,8 @@ def assert_the_first_stands(database: Database) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(900)
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     plan=micro_batches,
     steps=steps,
