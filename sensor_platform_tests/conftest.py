@@ -17,6 +17,9 @@ from psycopg import sql
 from sensor_platform.embedded.broker import EmbeddedBroker, find_mosquitto
 from sensor_platform.embedded.ports import any_free_port
 from sensor_platform.embedded.postgres import EmbeddedPostgres
+from sensor_platform_tests.platform_process import platform
+
+__all__ = ["platform"]  # a fixture of every folder
 
 if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
