@@ -20,7 +20,7 @@ REPORT_EVERY_S = 60
 
 @dg.sensor(
     name=names.MQTT_SENSOR,
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Switch it off and the collector disconnects and waits; nothing is lost meanwhile. On, it reports.",
 )

@@ -13,6 +13,7 @@ from sensor_platform import __version__
 from sensor_platform.database import tables
 from sensor_platform.defs import names
 from sensor_platform.defs.columns import table_metadata
+from sensor_platform.defs.ingest.checks import accounted_for
 from sensor_platform.defs.ingest.describe import describe_dead_letters, describe_hour, describe_readings
 from sensor_platform.defs.mode import ModeConfig, mode_of
 from sensor_platform.defs.partitions import hour_of, key_of, received_hours, window
@@ -24,6 +25,7 @@ from sensor_platform.settings import Settings, load_settings
 from sensor_platform.transformers.registry import BUILT_IN
 
 POOL = "readings"
+ACCOUNTED_FOR = "every_message_accounted_for"
 READABLE = "every_micro_batch_readable"
 
 
@@ -88,12 +90,19 @@ dead_letters_spec = dg.AssetSpec(
 @dg.multi_asset(
     name="readings_and_dead_letters",
     specs=[readings_spec, dead_letters_spec],
+    # In the same step: one of its own costs more than the question.
     check_specs=[
+        dg.AssetCheckSpec(
+            ACCOUNTED_FOR,
+            asset=names.READINGS,
+            blocking=True,
+            description="Each ledger row of the run agrees with the tables. A mismatch fails the run.",
+        ),
         dg.AssetCheckSpec(
             READABLE,
             asset=names.READINGS,
             description="No micro-batch of the run's hours is damaged. Damaged ones stay pending; all others are in.",
-        )
+        ),
     ],
     partitions_def=received_hours,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -103,6 +112,7 @@ def readings_and_dead_letters(
     context: dg.AssetExecutionContext, config: ReadingsConfig, platform: dg.ResourceParam[Platform]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Decode, validate and load the micro-batches of a range of received hours."""
+    from sensor_platform.pipeline.accounting import mismatches
     from sensor_platform.pipeline.process import DamagedMicroBatchesError, process
 
     mode = mode_of(context.run, config)
@@ -122,8 +132,9 @@ def readings_and_dead_letters(
         report = err.report
         readable = dg.AssetCheckResult(check_name=READABLE, passed=False, description=str(err))
     _tell_hours(context, platform)
+    accounted = accounted_for(mismatches(platform.database, run_id=context.run.run_id), check_name=ACCOUNTED_FOR)
     yield dg.MaterializeResult(
-        asset_key=names.READINGS, metadata=describe_readings(report, mode=mode), check_results=[readable]
+        asset_key=names.READINGS, metadata=describe_readings(report, mode=mode), check_results=[accounted, readable]
     )
     yield dg.MaterializeResult(asset_key=names.DEAD_LETTERS, metadata=describe_dead_letters(report))
 
@@ -144,6 +155,8 @@ def _tell_hours(context: dg.AssetExecutionContext, platform: Platform) -> None:
 
 process_readings_job = dg.define_asset_job(
     names.READINGS_JOB,
-    selection=dg.AssetSelection.assets(names.READINGS, names.DEAD_LETTERS),
-    description="Load what was staged. `micro_batch_sensor` starts it; its checks run with it.",
+    # Only the checks of that step: `alert_sensor` reports the others.
+    selection=dg.AssetSelection.assets(names.READINGS, names.DEAD_LETTERS).without_checks()
+    | dg.AssetSelection.checks(*(dg.AssetCheckKey(names.READINGS, name) for name in (ACCOUNTED_FOR, READABLE))),
+    description="Load what was staged, and hold it against the ledger. `micro_batch_sensor` starts it.",
 )

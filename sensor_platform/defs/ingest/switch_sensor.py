@@ -12,7 +12,7 @@ from sensor_platform.defs.unavailable import skip_without_database
 
 
 @dg.sensor(
-    minimum_interval_seconds=1,
+    minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Writes whether mqtt_sensor is on into the collector's control row. Leave it on.",
 )
