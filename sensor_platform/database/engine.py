@@ -29,7 +29,8 @@ class Database:
             # A statement that runs once a group gains nothing from being prepared, and loses the plan for its values.
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
-                "options": "-c timezone=UTC",
+                # Read committed, whatever the server's default: the load reads after its lock what others committed.
+                "options": "-c timezone=UTC -c default_transaction_isolation=read\\ committed",
                 "application_name": "sensor-platform",
                 "prepare_threshold": None,
             },

@@ -118,12 +118,24 @@ class Collector:
                 if self._is_wished():
                     self._attempt()
                 else:
+                    self._rest()
                     self._go(State.WAITING)
                     self._waker.wait(1.0)
+            self._rest()
         finally:
             if self._figures.state is not State.WAITING:
                 self._go(State.DRAINING)
             self._go(State.STOPPED)
+
+    def _rest(self) -> None:
+        """Told to stop, whether connected or not: what a lost connection left open is sealed too."""
+        if self._figures.state is State.WAITING:
+            return
+        self._go(State.DRAINING)
+        try:
+            self._writer.seal()
+        except StagingUnavailableError as err:
+            self._tell(err)
 
     def _is_wished(self) -> bool:
         return self._witness is None or not self._managed or self._witness.wished

@@ -25,6 +25,8 @@ from sensor_platform.database.tables import (
 from sensor_platform.pipeline.mode import Mode
 
 LEVELS = ("minute", "hour", "day")
+#: 10^18 readings of this size have a sum that a float holds.
+GREATEST_SUMMABLE = 1e290
 
 #: level -> its table and the level above
 _TABLES = {"minute": metrics_minute, "hour": metrics_hourly, "day": metrics_daily}
@@ -131,7 +133,7 @@ def _aggregate(level: str, start: datetime, end: datetime) -> sa.FromClause:
             sa.func.count(),
             sa.func.min(value),
             sa.func.max(value),
-            sa.func.sum(value),
+            sa.func.sum(_summable(value)),
         )
         counted = sa.and_(source.c.quality != "bad", value != sa.cast("NaN", sa.Double))
     else:
@@ -147,6 +149,12 @@ def _aggregate(level: str, start: datetime, end: datetime) -> sa.FromClause:
         .correlate(_recomputed)
         .lateral("made")
     )
+
+
+def _summable(value: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
+    """The value, or infinity where it is beyond all measure: an overflow in `sum` would fail every series."""
+    infinity = sa.cast("Infinity", sa.Double)
+    return sa.case((value > GREATEST_SUMMABLE, infinity), (value < -GREATEST_SUMMABLE, -infinity), else_=value)
 
 
 def _insert(connection: sa.Connection, statement: sa.Insert) -> int:

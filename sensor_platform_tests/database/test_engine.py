@@ -52,6 +52,14 @@ def test_times_come_back_in_utc(database: Database) -> None:
         assert connection.execute(sa.text("SHOW timezone")).scalar_one() == "UTC"
 
 
+def test_a_transaction_sees_what_others_commit_whatever_the_servers_default(database: Database) -> None:
+    name = sa.make_url(database.url).database
+    with database.begin() as connection:
+        connection.execute(sa.text(f"ALTER DATABASE {name} SET default_transaction_isolation TO 'repeatable read'"))
+    with Database(database.url) as fresh, fresh.connect() as connection:
+        assert connection.execute(sa.text("SHOW transaction_isolation")).scalar_one() == "read committed"
+
+
 def test_no_database_at_all_says_what_to_do(home: Path) -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URL"):
         connect_database(Settings(home=home))

@@ -203,6 +203,26 @@ def test_the_control_row_switches_it_off_and_on(broker: Any, home: Path, databas
         assert sql.execute(state).fetchone() == ("stopped", False, 2, None)
 
 
+@pytest.mark.parametrize("how", ["switched off", "stopped"])
+def test_without_a_connection_it_seals_and_rests_all_the_same(tmp_path: Path, home: Path, how: str) -> None:
+    with EmbeddedBroker(tmp_path / "own broker", free_port()) as own:
+        settings = make_settings(_found(own), home, "lost", buffer_flush_interval_ms=60_000)
+        with collecting(settings) as collector:
+            with publisher(_found(own)) as client:
+                wait_until(lambda: is_collecting(collector), "a connection")
+                publish(client, [("lost/a/b", b"1")])
+                wait_until(lambda: collector.health.messages == 1, "the message")
+            own.stop()
+            wait_until(lambda: not collector.health.connected, "the loss")
+            assert originals(settings) == []
+            if how == "switched off":
+                collector._is_wished = lambda: False  # type: ignore[method-assign]
+                wait_until(lambda: collector.health.state is State.WAITING, "the switch")
+                assert originals(settings) == [b"1"]
+        assert collector.health.state is State.STOPPED
+        assert originals(settings) == [b"1"]
+
+
 def test_unmanaged_it_collects_whatever_the_row_says(broker: Any, home: Path, database: "Database") -> None:
     settings = make_settings(broker, home, "unmanaged")
     with psycopg.connect(database.url, autocommit=True) as sql:

@@ -239,6 +239,8 @@ def _ledger() -> None:
         comment="One row a micro-batch: what became of each of its messages. Commits with the rows that it counts",
     )
     op.create_index("ledger_hour_idx", "ledger", ["hour"], schema=SCHEMA)
+    op.create_index("ledger_run_id_idx", "ledger", ["run_id"], schema=SCHEMA)
+    op.create_index("ledger_committed_at_idx", "ledger", ["committed_at"], schema=SCHEMA)
     op.create_table(
         "dead_letter_message",
         sa.Column("micro_batch", sa.Integer(), autoincrement=False, nullable=False),
