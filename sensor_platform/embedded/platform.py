@@ -164,6 +164,9 @@ class Platform:
         if self._password_file is not None:
             del found["MQTT_PASSWORD"]
             found["MQTT_PASSWORD_FILE"] = str(self._password_file)
+        if self._asked.database_url is None:
+            # Loopback, and no certificate: asking for encryption first is a round trip for each connection.
+            found |= {"PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
         return {
             **found,
             "DAGSTER_HOME": str(dagster_home(self._settings.home)),

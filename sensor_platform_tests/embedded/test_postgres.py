@@ -78,6 +78,14 @@ def test_a_wrong_password_is_refused(postgres_server: EmbeddedPostgres) -> None:
         psycopg.connect(url)
 
 
+def test_a_connection_costs_no_thousands_of_hashes(database_url: str) -> None:
+    """Dagster opens a connection for each question; a random password needs no stretching."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("select rolpassword from pg_authid where rolname = 'sensor_platform'").fetchone()
+    assert row is not None
+    assert row[0].startswith("SCRAM-SHA-256$1:")
+
+
 def test_only_its_owner_can_read_the_data_and_the_password(postgres_server: EmbeddedPostgres) -> None:
     home = postgres_server.home
     assert (home / "secrets" / "postgres_password").stat().st_mode & 0o777 == 0o600
