@@ -1,9 +1,10 @@
 """What a start, or a new start after a full disk, finds: torn files become sealed ones, counters and window go on.
 
-The order is the discipline: read what is whole; window over it; state, synced; then seal. Only after that may the
-collector connect.
+The order is the discipline: read what is whole and make it durable; window over it; state, synced; then seal. Only
+after that may the collector connect. A state that named what is on no disk would take its redelivery for a repeat.
 """
 
+import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,7 @@ def recover(folder: Path, root: Path, window: Window) -> CollectorState:
         scratch.unlink()
     kept = read_state(folder)
     state = kept or new_state()
-    torn = [read_torn(path) for path in sorted(folder.glob("*.arrow"))]
+    torn = [_made_durable(path) for path in sorted(folder.glob("*.arrow"))]
     if kept is None and torn:
         get_logger().warning("collector_state_lost", folder=str(folder), incarnation=state.incarnation)
     window.restore(state.window)
@@ -76,25 +77,35 @@ def _replayed(file: TornFile, state: CollectorState, window: Window) -> Collecto
     return replace(state, next_number=max(state.next_number, number_of(file.name) + 1))
 
 
-def _seal_torn(file: TornFile, root: Path) -> None:
-    """A new file with the whole batches, synced and moved in place; the torn one goes, or is kept aside if damaged."""
-    if file.batches:
-        first = file.batches[0].batch
-        target = root / folder_of(hour_of(received_us(first, 0))) / file.path.name
-        if not target.exists():
-            copy = _copy(file)
-            move_without_replacing(copy, target)
-        rows = sum(batch.num_rows for batch, _ in file.batches)
-        get_logger().info("micro_batch_recovered", micro_batch=file.name, messages=rows)
+def _made_durable(path: Path) -> TornFile:
+    """The whole batches of the file, synced in its place: what was written last may have been in memory only."""
+    file = read_torn(path)
     if file.damaged:
-        aside = file.path.parent / DAMAGED_FOLDER / file.path.name
-        make_folder(aside.parent)
-        file.path.rename(aside)
-        sync_folder(aside.parent)
-        get_logger().error("open_file_damaged", kept_as=str(aside), micro_batch=file.name)
-    else:
+        _keep_aside(file)
+    if file.batches:
+        _copy(file).replace(path)
+        sync_folder(path.parent)
+    return file
+
+
+def _keep_aside(file: TornFile) -> None:
+    aside = file.path.parent / DAMAGED_FOLDER / file.path.name
+    make_folder(aside.parent)
+    with suppress(FileExistsError):
+        os.link(file.path, aside)
+    sync_folder(aside.parent)
+    get_logger().error("open_file_damaged", kept_as=str(aside), micro_batch=file.name)
+
+
+def _seal_torn(file: TornFile, root: Path) -> None:
+    if not file.batches:
         file.path.unlink()
-    sync_folder(file.path.parent)
+        sync_folder(file.path.parent)
+        return
+    hour = hour_of(received_us(file.batches[0].batch, 0))
+    move_without_replacing(file.path, root / folder_of(hour) / file.path.name)
+    rows = sum(batch.num_rows for batch, _ in file.batches)
+    get_logger().info("micro_batch_recovered", micro_batch=file.name, messages=rows)
 
 
 def _copy(file: TornFile) -> Path:

@@ -1,5 +1,6 @@
 """A file torn at any byte, or with any bit flipped, gives back every whole group and nothing else."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensor_platform.staging import recover
+from sensor_platform.staging.state import CollectorState
+from sensor_platform.staging.state import write_state as real_write_state
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.staging.groups import group, open_file, writer
 
@@ -92,6 +96,28 @@ def test_a_damaged_file_is_kept_aside(crashed: tuple[Path, list[int]], tmp_path:
         staging.recover()
         (aside,) = (staging.folder / "damaged").iterdir()
         assert aside.read_bytes() == bytes(broken)
+
+
+def test_what_the_state_names_is_on_the_disk_before_it(
+    crashed: tuple[Path, list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "staging"
+    shutil.copytree(crashed[0], root)
+    synced: set[int] = set()
+    real_fsync = os.fsync
+
+    def fsync(fd: int) -> None:
+        real_fsync(fd)
+        synced.add(os.fstat(fd).st_ino)
+
+    def write_state(folder: Path, state: CollectorState) -> None:
+        assert open_file(root).stat().st_ino in synced
+        real_write_state(folder, state)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(recover, "write_state", write_state)
+    with writer(root) as staging:
+        staging.recover()
 
 
 def test_recovery_that_died_half_way_is_finished_by_the_next(crashed: tuple[Path, list[int]], tmp_path: Path) -> None:
