@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from sensor_platform.errors import DEAD_LETTER_CODES
-from sensor_platform.transformers.contract import READING_COLUMNS, Decoded, Quality
+from sensor_platform.transformers.contract import READING_COLUMNS, WHOLE_MESSAGE, Decoded, Quality
+from sensor_platform.transformers.numbers import is_storable
 
 DTYPES: dict[str, type] = {
     "message": np.int64,
@@ -21,6 +22,9 @@ DTYPES: dict[str, type] = {
     "unit": object,
     "quality": np.int8,
 }
+NAMES = ("work_unit", "sensor", "metric", "unit")
+#: The tables hold it in four bytes.
+GREATEST_ORDINAL = 2**31 - 1
 
 
 def no_readings() -> pd.DataFrame:
@@ -41,6 +45,7 @@ def kept_contract(decoded: Any, count: int) -> Decoded:
     if not set(readings["quality"].unique()) <= set(Quality):
         raise ValueError("the transformer's readings have a quality that is not 0, 1 or 2")
     _check_places(readings, decoded, count)
+    _check_texts(readings, decoded)
     return Decoded(readings, decoded.refusals)
 
 
@@ -56,5 +61,18 @@ def _check_places(readings: pd.DataFrame, decoded: Decoded, count: int) -> None:
     ordinals = [*readings["ordinal"].tolist(), *(refusal.ordinal for refusal in decoded.refusals)]
     if messages and not 0 <= min(messages) <= max(messages) < count:
         raise ValueError(f"the transformer names a message outside of its {count}")
+    least = [0] * len(readings) + [WHOLE_MESSAGE] * len(decoded.refusals)
+    if not all(low <= ordinal <= GREATEST_ORDINAL for low, ordinal in zip(least, ordinals, strict=True)):
+        raise ValueError("the transformer gives an ordinal that is not a place in a message")
     if len(set(zip(messages, ordinals, strict=True))) < len(messages):
         raise ValueError("the transformer gives one ordinal to two readings of a message")
+
+
+def _check_texts(readings: pd.DataFrame, decoded: Decoded) -> None:
+    """Names and units of a wrong type are refused later, reading by reading; what cannot be stored at all, here."""
+    texts = {*readings["text"].dropna(), *(refusal.detail for refusal in decoded.refusals)}
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("the transformer's texts and details are not all strings")
+    names = {name for column in NAMES for name in readings[column] if isinstance(name, str)}
+    if not all(map(is_storable, texts | names)):
+        raise ValueError("the transformer's readings hold U+0000 or a lone surrogate")

@@ -115,7 +115,14 @@ def test_a_group_that_fails_is_halved_until_the_guilty_message_stands_alone() ->
         (Decoded(pd.DataFrame([reading(0), reading(0)])), "gives one ordinal to two readings"),
         (Decoded(pd.DataFrame([reading(0, quality=9)])), "a quality that is not 0, 1 or 2"),
         (Decoded(pd.DataFrame([reading(0, time="noon")])), "ValueError"),
+        (Decoded(pd.DataFrame([reading(0, ordinal=-1)])), "an ordinal that is not a place"),
+        (Decoded(pd.DataFrame([reading(0, ordinal=2**31)])), "an ordinal that is not a place"),
+        (Decoded(pd.DataFrame([reading(0, text=5)])), "texts and details are not all strings"),
+        (Decoded(pd.DataFrame([reading(0, metric="m\0")])), "hold U+0000 or a lone surrogate"),
+        (Decoded(pd.DataFrame([reading(0, unit="k\0")])), "hold U+0000 or a lone surrogate"),
         (Decoded(no_readings(), [Refusal(0, -1, "oops", "")]), "refuses with unknown codes: oops"),
+        (Decoded(no_readings(), [Refusal(0, -2, "invalid_json", "")]), "an ordinal that is not a place"),
+        (Decoded(no_readings(), [Refusal(0, -1, "invalid_json", None)]), "texts and details are not all strings"),
     ],
 )  # fmt: skip
 def test_a_transformer_of_columns_that_breaks_the_contract_fails_its_message_only(answer: Any, detail: str) -> None:
