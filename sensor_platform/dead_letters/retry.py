@@ -105,6 +105,8 @@ def _transactions(database: Database, *, dry_run: bool) -> Iterator[tuple[Begin,
         yield database.begin, database.begin
         return
     with database.connect() as connection:
+        # First of all: to wait for a load while holding letters that it wants would be a deadlock.
+        locks.take(connection, locks.LOAD)
 
         @contextmanager
         def savepoint() -> Iterator[sa.Connection]:

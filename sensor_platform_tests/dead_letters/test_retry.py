@@ -1,5 +1,6 @@
 """Dead letters tried again: what succeeds is resolved and counted anew, what fails waits longer."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import LEASE, retry
 from sensor_platform.dead_letters.states import STEPS, State, UnknownLetterError, WrongStepError, check_step
@@ -15,6 +17,7 @@ from sensor_platform.pipeline.accounting import mismatches, totals
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.settings import DeadLetterSettings, Settings
 from sensor_platform.staging.store import LocalStaging
+from sensor_platform_tests.mqtt.collecting import wait_until
 from sensor_platform_tests.pipeline.staged import (
     HOUR,
     Message,
@@ -106,6 +109,17 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(loaded: Database) -> N
     assert report.states == {"resolved": 2, "pending": 1}
     assert report.inserted == 4
     assert [rows(loaded, EVERYTHING.format(table)) for table in tables] == before
+
+
+def test_a_dry_run_beside_a_load_of_the_same_letters_waits_for_it(loaded: Database) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor(1) as thread, loaded.begin() as connection:
+        locks.take(connection, locks.LOAD)
+        report = thread.submit(retry, loaded, TEXT, settings=SETTINGS, dry_run=True, now=now(hours=1))
+        wait_until(lambda: rows(loaded, waiting) == [(1,)], "the dry run to wait")
+        connection.execute(sa.text("UPDATE sensor_platform.dead_letter SET detail = 'refused again'"))
+        connection.commit()
+        assert report.result().letters == 3
 
 
 def test_a_dry_run_registers_no_series_and_makes_no_partition(database: Database, staging: LocalStaging) -> None:
