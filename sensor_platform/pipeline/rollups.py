@@ -25,8 +25,8 @@ from sensor_platform.database.tables import (
 from sensor_platform.pipeline.mode import Mode
 
 LEVELS = ("minute", "hour", "day")
-#: 10^18 readings of this size have a sum that a float holds.
-GREATEST_SUMMABLE = 1e290
+#: 10^18 readings of the greatest size have a sum that a float holds, and of the least one a mean.
+GREATEST_SUMMABLE, LEAST_SUMMABLE = 1e290, 1e-280
 
 #: level -> its table and the level above
 _TABLES = {"minute": metrics_minute, "hour": metrics_hourly, "day": metrics_daily}
@@ -152,9 +152,14 @@ def _aggregate(level: str, start: datetime, end: datetime) -> sa.FromClause:
 
 
 def _summable(value: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
-    """The value, or infinity where it is beyond all measure: an overflow in `sum` would fail every series."""
-    infinity = sa.cast("Infinity", sa.Double)
-    return sa.case((value > GREATEST_SUMMABLE, infinity), (value < -GREATEST_SUMMABLE, -infinity), else_=value)
+    """The value; infinity or 0 where it is beyond all measure: an overflow, or underflow, would fail every series."""
+    infinity, size = sa.cast("Infinity", sa.Double), sa.func.abs(value)
+    return sa.case(
+        (size < LEAST_SUMMABLE, 0.0),
+        (size <= GREATEST_SUMMABLE, value),
+        (value > 0, infinity),
+        else_=-infinity,
+    )
 
 
 def _insert(connection: sa.Connection, statement: sa.Insert) -> int:

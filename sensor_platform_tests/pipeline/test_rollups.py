@@ -49,12 +49,15 @@ def test_bad_quality_text_and_nan_are_left_out(database: Database, staging: Loca
     assert table(database, "metrics_daily") == [(NINE.replace(hour=0), 2, 1.0, 3.0, 4.0, 2.0)]
 
 
-def test_a_sum_beyond_all_measure_is_infinite_and_stops_nobody(database: Database, staging: LocalStaging) -> None:
-    stage(staging, "a", [value(1.7e308, NINE), value(1.6e308, NINE), value(-1.5e308, NINE + MINUTE, metric="b")])
+def test_a_sum_beyond_all_measure_stops_nobody(database: Database, staging: LocalStaging) -> None:
+    huge = [value(1.7e308, NINE), value(1.6e308, NINE), value(-1.5e308, NINE + MINUTE, metric="b")]
+    tiny = [value(5e-324, NINE, metric="c"), value(5e-324, NINE, metric="c", quality="uncertain")]
+    stage(staging, "a", [*huge, *tiny])
     load(staging, database)
     roll_up(database, first=DAY, last=DAY)
     assert sorted(row[1:5] for row in table(database, "metrics_daily")) == [
         (1, -1.5e308, -1.5e308, float("-inf")),
+        (2, 5e-324, 5e-324, 0.0),
         (2, 1.6e308, 1.7e308, float("inf")),
     ]
 
