@@ -1,6 +1,5 @@
 """Dead letters of a load, written in its transaction: what is refused, what is refused no more, and the raw bytes."""
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -62,7 +61,7 @@ def _copy_messages(connection: sa.Connection, outcome: Outcome, micro_batch: np.
             pairs = None if properties is None else [[storable(k), storable(v)] for k, v in properties]
             content_type = None if row["content_type"] is None else storable(row["content_type"])
             values = [row[name] for name in _MESSAGE[1:-1]]
-            copy.write_row((int(micro_batch[place]), *values, content_type, pairs and json.dumps(pairs)))
+            copy.write_row((int(micro_batch[place]), *values, content_type, pairs))
 
 
 def _copy(connection: sa.Connection, table: str, columns: tuple[str, ...]) -> Any:

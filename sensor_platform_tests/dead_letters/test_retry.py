@@ -138,6 +138,15 @@ def test_the_original_bytes_are_kept(loaded: Database) -> None:
     assert before[2][2] == b"rubbish"
 
 
+def test_a_message_with_user_properties_is_tried_again(database: Database, staging: LocalStaging) -> None:
+    pairs = [[("line", "4"), ("line", "ü")], [], None]
+    stage(staging, "a", [Message({"value": "warm"}, user_properties=each) for each in pairs])
+    load(staging, database)
+    kept = "SELECT user_properties FROM dead_letter_message ORDER BY sequence"
+    assert rows(database, kept) == [([["line", "4"], ["line", "ü"]],), ([],), (None,)]
+    assert retry(database, TEXT, settings=SETTINGS, now=now(hours=1)).states == {"resolved": 3}
+
+
 def test_a_success_may_be_a_duplicate(database: Database, staging: LocalStaging) -> None:
     stage(staging, "a", [value("warm")])
     load(staging, database)

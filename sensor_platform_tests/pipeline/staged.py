@@ -38,6 +38,7 @@ class Message:
     topic: str = TOPIC
     redelivery_of: int | None = None
     retain: bool = False
+    user_properties: list[tuple[str, str]] | None = None
 
     @property
     def bytes(self) -> bytes:
@@ -75,6 +76,7 @@ def stage(
             "packet_id": place + 1,
             "connection": 1,
             "redelivery_of": message.redelivery_of,
+            "user_properties": message.user_properties,
         }
         for place, message in enumerate(messages)
     ]
