@@ -51,11 +51,12 @@ def rules(settings: "HealthSettings") -> list[Rule]:
     """The rules that are switched on."""
     table = [
         ("message_rate", MESSAGE_RATE, settings.message_rate, 30.0, "{value:.0f} messages/s, more than {threshold:g}"),
+        # A mean over five minutes is steady already: a long wait on top of it would only tell late.
         (
             "error_rate",
             ERROR_RATE,
             settings.error_rate_percent,
-            30.0,
+            10.0,
             "{value:.1f} % of the messages of five minutes were refused in whole or in part, more than {threshold:g} %",
         ),
         (
