@@ -44,6 +44,13 @@ def test_column_schemas_come_from_the_tables(asset: str, column: str, type_: str
     assert (found.type, found.description) == (type_, description)
 
 
+def test_what_is_live_links_to_the_live_page() -> None:
+    linked = {"mqtt_messages", "readings", "dead_letters"}
+    for spec in defs.resolve_all_asset_specs():
+        url = spec.metadata.get("live_page")
+        assert (url == dg.MetadataValue.url("http://127.0.0.1:8080/")) == (spec.key.to_user_string() in linked)
+
+
 def test_a_resource_can_be_replaced() -> None:
     resources = build_defs(platform="another").resources
     assert resources is not None

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from sensor_platform.defs import names
+from sensor_platform.defs.links import live_page
 from sensor_platform.defs.partitions import received_hours
 
 mqtt_messages = dg.AssetSpec(
@@ -15,6 +16,7 @@ mqtt_messages = dg.AssetSpec(
     kinds={"mqtt"},
     owners=names.OWNERS,
     tags={"sensor_platform/stage": "receive"},
+    metadata=live_page(),
 )
 
 staged_messages = dg.AssetSpec(

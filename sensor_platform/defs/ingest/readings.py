@@ -15,6 +15,7 @@ from sensor_platform.defs import names
 from sensor_platform.defs.columns import table_metadata
 from sensor_platform.defs.ingest.checks import accounted_for
 from sensor_platform.defs.ingest.describe import describe_dead_letters, describe_hour, describe_readings
+from sensor_platform.defs.links import live_page
 from sensor_platform.defs.mode import ModeConfig, mode_of
 from sensor_platform.defs.partitions import hour_of, key_of, received_hours, window
 from sensor_platform.defs.resources import Platform
@@ -68,7 +69,7 @@ readings_spec = dg.AssetSpec(
     owners=names.OWNERS,
     tags={"sensor_platform/stage": "load"},
     code_version=_version,
-    metadata=table_metadata(tables.metric),
+    metadata={**table_metadata(tables.metric), **live_page()},
 )
 
 dead_letters_spec = dg.AssetSpec(
@@ -83,7 +84,7 @@ dead_letters_spec = dg.AssetSpec(
     owners=names.OWNERS,
     tags={"sensor_platform/stage": "refuse"},
     code_version=_version,
-    metadata=table_metadata(tables.dead_letter),
+    metadata={**table_metadata(tables.dead_letter), **live_page()},
 )
 
 
