@@ -225,7 +225,8 @@ def _checked(cls: type[_Section], values: dict[str, Any]) -> dict[str, Any]:
         name = str(first["loc"][0])
         field = next(f for f in cls.model_fields.values() if f.alias == name)
         secret = "Secret" in str(field.annotation)
-        shown = "(not shown)" if secret else values.get(name)
+        # A URL may carry a password.
+        shown = "(not shown)" if secret or "@" in str(values.get(name)) else values.get(name)
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(f"{name}={shown}: {reason} ({field.description})") from err
     return values

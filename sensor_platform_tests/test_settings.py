@@ -46,6 +46,7 @@ def test_a_secret_is_read_from_its_file(tmp_path: Path) -> None:
         ({"MQTT_BUFFER_MAX_SIZE": "many"}, "MQTT_BUFFER_MAX_SIZE=many: Input should be a valid integer"),
         ({"SENSOR_PLATFORM_ENV": "prod"}, "SENSOR_PLATFORM_ENV=prod: Input should be 'development'"),
         ({"STAGING_URL": "ftp://x"}, "STAGING_URL=ftp://x: accepted: file:///"),
+        ({"MQTT_BROKER_URL": "http://anna:s3cret@x"}, "MQTT_BROKER_URL=(not shown): accepted: mqtt://"),
         ({"MQTT_PASSWORD_FILE": "/nowhere"}, "MQTT_PASSWORD_FILE=/nowhere: cannot read the file"),
     ],
 )

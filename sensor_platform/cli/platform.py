@@ -3,6 +3,7 @@
 import signal
 import threading
 from types import FrameType
+from urllib.parse import urlsplit
 
 import click
 
@@ -18,10 +19,13 @@ def links(running: Running, *, token: str) -> list[str]:
     """What to open, for a person. No password; the token stands in the fragment, which reaches no server's log."""
     from sqlalchemy import make_url
 
+    broker = urlsplit(running.mqtt_url)
+    user = running.mqtt_username or broker.username
+    broker = broker._replace(netloc=broker.netloc.rpartition("@")[2])
     return [
         f"  Dagster UI  {running.dagster_url}",
         f"  live page   {running.api_url}/#token={token}",
-        f"  broker      {running.mqtt_url}" + (f" (user {running.mqtt_username})" if running.mqtt_username else ""),
+        f"  broker      {broker.geturl()}" + (f" (user {user})" if user else ""),
         f"  database    {make_url(running.database_url).render_as_string(hide_password=True)}",
     ]
 
