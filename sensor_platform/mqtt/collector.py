@@ -57,6 +57,7 @@ class Collector:
         self._retry = retry
         self._stopping = False
         self._protocol = Protocol.V311 if self._mqtt.protocol == "3.1.1" else Protocol.V5
+        self._is_old_broker = False
         self._short_connections = 0
 
     def __enter__(self) -> Self:
@@ -150,7 +151,6 @@ class Collector:
             if not self._writer.is_ready:
                 self._recover()
             self._collect()
-            self._go(State.DRAINING)
         except (BrokerError, StagingUnavailableError) as err:
             self._failed(err)
 
@@ -166,7 +166,11 @@ class Collector:
         try:
             if not session.open(should_stop=self._should_drain):
                 return
-            self._connected(session)
+            self._intake.begin(session)
+            kept = self._kept_subscriptions(session)
+            if self._asks_for_5_again():
+                return
+            self._connected(session, kept)
             while not self._should_drain():
                 if session.wait(self._intake.due_in_s()):
                     self._figures.packet()
@@ -183,12 +187,20 @@ class Collector:
             self._figures.connected = False
             session.close()
 
-    def _connected(self, session: Session) -> None:
+    def _asks_for_5_again(self) -> bool:
+        """3.1.1 was answered and 5 was not: perhaps nobody was there then, so 5 is asked once more."""
+        if self._protocol is Protocol.V5:
+            self._is_old_broker = False
+        elif self._mqtt.protocol == "auto" and not self._is_old_broker:
+            self._is_old_broker, self._protocol = True, Protocol.V5
+            return True
+        return False
+
+    def _connected(self, session: Session, kept: KeptSubscriptions) -> None:
         self._figures.connections += 1
         self._figures.connected = True
         self._figures.packet()
-        self._intake.begin(session)
-        self._subscribe(session)
+        self._subscribe(session, kept)
         self._figures.error = None
         get_logger().info(
             "connected",
@@ -199,10 +211,13 @@ class Collector:
         )
         self._go(State.COLLECTING)
 
-    def _subscribe(self, session: Session) -> None:
+    def _kept_subscriptions(self, session: Session) -> KeptSubscriptions:
         kept = KeptSubscriptions(self._writer.folder, session=f"{self._client_id}@{session.endpoint}")
         if not session.session_present:
             kept.forget()
+        return kept
+
+    def _subscribe(self, session: Session, kept: KeptSubscriptions) -> None:
         to_do = changes(self._filters, kept.read(), all_again=session.protocol is Protocol.V5)
         if to_do.unsubscribe:
             session.unsubscribe(to_do.unsubscribe)
@@ -212,6 +227,7 @@ class Collector:
     def _judged(self, err: BrokerError, session: Session, *, lasted_s: float) -> BrokerError:
         """What a lost connection means beyond itself: another protocol to try, or a client id used twice."""
         if isinstance(err, UnsupportedProtocolError | NoAnswerError) and self._mqtt.protocol == "auto":
+            self._is_old_broker = self._is_old_broker or isinstance(err, UnsupportedProtocolError)
             self._protocol = Protocol.V311 if self._protocol is Protocol.V5 else Protocol.V5
             return err
         self._short_connections = self._short_connections + 1 if lasted_s < SHORT_S else 0

@@ -179,9 +179,33 @@ def test_it_falls_back_to_3_1_1_where_the_broker_has_no_5(broker: Any, home: Pat
         thread.start()
         settings = make_settings(broker, home, "old", broker_url=f"mqtt://127.0.0.1:{listener.getsockname()[1]}")
         with collecting(settings) as collector:
-            thread.join(timeout=10)
-            assert collector.health.connections == 1
+            wait_until(lambda: collector.health.connections == 1, "a connection")
+        thread.join(timeout=10)
     assert versions == [5, 4]
+
+
+@pytest.mark.parametrize("speaks_5", [True, False])
+def test_where_nobody_answered_5_it_is_asked_once_more(broker: Any, home: Path, speaks_5: bool) -> None:
+    versions: list[int] = []
+    last = (bytes([0x20, 3, 0, 0, 0]),) if speaks_5 else (b"", bytes([0x20, 2, 1, 0]))
+
+    def broker_behind_a_proxy(listener: socket.socket) -> None:
+        for answer in (b"", bytes([0x20, 2, 0, 0]), *last):  # the broker is not up yet; then it is
+            connection, _ = listener.accept()
+            with connection:
+                versions.append(connection.recv(4096)[8])
+                connection.sendall(answer)
+                while answer and connection.recv(4096):
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=broker_behind_a_proxy, args=(listener,))
+        thread.start()
+        settings = make_settings(broker, home, "proxy", broker_url=f"mqtt://127.0.0.1:{listener.getsockname()[1]}")
+        with collecting(settings) as collector:
+            wait_until(lambda: collector.health.connections == 1, "a connection")
+        thread.join(timeout=10)
+    assert versions == ([5, 4, 5] if speaks_5 else [5, 4, 5, 4])
 
 
 def test_the_control_row_switches_it_off_and_on(broker: Any, home: Path, database: "Database") -> None:
