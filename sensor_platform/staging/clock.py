@@ -9,6 +9,13 @@ from collections.abc import Callable
 
 from sensor_platform.staging.format import HOUR_US
 
+#: Goes on while the machine sleeps: after that the wall clock is ahead of `time.monotonic`, and right.
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def _passed_ns() -> int:
+    return time.clock_gettime_ns(CLOCK)
+
 
 class ReceivedClock:
     """One an incarnation. `after_us`: the last time handed out before this process began."""
@@ -18,7 +25,7 @@ class ReceivedClock:
         *,
         after_us: int = 0,
         wall_ns: Callable[[], int] = time.time_ns,
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        monotonic_ns: Callable[[], int] = _passed_ns,
     ) -> None:
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns

@@ -1,5 +1,8 @@
 """Received times only go up, whatever the wall clock does."""
 
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +34,16 @@ def test_a_group_gets_times_one_microsecond_apart() -> None:
     clock = clocks.clock()
     assert clock.take(3) == clocks.wall_us
     assert clock.take() == clocks.wall_us + 3
+
+
+def test_after_the_machine_slept_the_wall_clock_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where the system has a clock that goes on while it sleeps: `time.monotonic` does not.
+    real, asleep_ns = time.clock_gettime_ns, 0
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: real(clock) + asleep_ns)
+    wall = Clocks()
+    clock = ReceivedClock(wall_ns=lambda: wall.wall_us * 1000 + asleep_ns)
+    asleep_ns = 8 * HOUR_US * 1000
+    assert clock.take() == wall.wall_us + 8 * HOUR_US
 
 
 def test_a_clock_set_back_does_not_go_back() -> None:
