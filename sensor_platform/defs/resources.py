@@ -29,6 +29,8 @@ class Platform:
     def __init__(self, settings: Settings | None = None, *, tick_wait_s: float = 4.0) -> None:
         self._settings = settings
         self.tick_wait_s = tick_wait_s
+        #: Names of micro-batches that stay pending though a run has tried them; micro_batch_sensor says which.
+        self.stuck: frozenset[str] = frozenset()
         self._older: list[MicroBatch] = []
         self._list_older_at = 0.0
 
@@ -87,6 +89,10 @@ class Platform:
         return sorted({*self._older, *recent})
 
     def waiting_s(self, *, now: datetime) -> float:
-        """For how long the micro-batch that was sealed first has been waiting to be loaded; 0 when none is."""
-        sealed = [self.staging.path(micro_batch).stat().st_mtime for micro_batch in self.pending(now=now)]
+        """For how long the micro-batch that was sealed first has been waiting to be loaded; 0 when none is.
+
+        One that is stuck, being damaged, waits for a person: nothing else waits with it.
+        """
+        waiting = [micro_batch for micro_batch in self.pending(now=now) if micro_batch.name not in self.stuck]
+        sealed = [self.staging.path(micro_batch).stat().st_mtime for micro_batch in waiting]
         return max(now.timestamp() - min(sealed), 0.0) if sealed else 0.0

@@ -70,6 +70,7 @@ def micro_batch_sensor(
     while True:
         answer, asked = next_run(context.instance, platform, Asked.read(context.cursor), now=datetime.now(UTC))
         context.update_cursor(asked.write())
+        platform.stuck = asked.stuck
         if isinstance(answer, dg.RunRequest) or time.monotonic() + LOOK_AGAIN_S > deadline:
             return answer
         time.sleep(LOOK_AGAIN_S)
@@ -84,7 +85,8 @@ def next_run(
         return dg.SkipReason(f"run {busy[0].run_id} is {busy[0].status.value.lower()}"), asked
     pending = platform.pending(now=now)
     before = last_run(instance, job=names.READINGS_JOB, tags=NEW)
-    if before is not None and before.is_success:
+    # "Re-execute" copies the tags of runs: such a one was about other hours.
+    if before is not None and before.is_success and names.PARENT_RUN_TAG not in before.tags:
         asked = asked.after_success(before.run_id, pending)
     loadable = [micro_batch for micro_batch in pending if micro_batch.name not in asked.stuck]
     if not loadable:

@@ -150,5 +150,20 @@ def test_what_a_run_could_not_load_starts_no_further_run(
     assert isinstance(evaluate(), dg.RunRequest)
     job_run(instance, names.READINGS_JOB, DagsterRunStatus.SUCCESS, tags=NEW)
     assert skip(evaluate()).startswith("nothing is pending; 1 micro-batches cannot be loaded")
+    assert platform.waiting_s(now=datetime.now(UTC) + timedelta(hours=1)) == 0
     stage(root(platform), this_hour, [b"2"])
     assert isinstance(evaluate(), dg.RunRequest)
+
+
+def test_a_run_that_was_executed_again_says_nothing_of_what_was_asked_for(
+    instance: DagsterInstance, platform: Platform, this_hour: datetime
+) -> None:
+    """Its tags are copied: somebody re-executes a run of yesterday while one of today's is to be tried again."""
+    stage(root(platform), this_hour, [b"1"])
+    with dg.build_sensor_context(instance=instance, resources={"platform": platform}) as context:
+        assert isinstance(micro_batch_sensor(context), dg.RunRequest)
+        cursor = context.cursor
+    job_run(instance, names.READINGS_JOB, DagsterRunStatus.FAILURE, tags=NEW)
+    again = {**NEW, "dagster/parent_run_id": "of yesterday"}
+    job_run(instance, names.READINGS_JOB, DagsterRunStatus.SUCCESS, tags=again)
+    assert isinstance(tick(micro_batch_sensor, instance, platform, cursor=cursor), dg.RunRequest)
