@@ -1,12 +1,15 @@
 """`sensor-platform dead-letters`: what was refused, and what to do about it."""
 
 import getpass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sensor_platform.cli.connecting import as_json as json_option
 from sensor_platform.cli.connecting import command_database, command_settings
+
+if TYPE_CHECKING:
+    from sensor_platform.database.engine import Database
 
 KEYS = (
     "id",
@@ -87,8 +90,6 @@ def retry(
     as_json: bool,
 ) -> None:
     """Decode letters again, with today's routes. Without IDS: those that are due."""
-    from dataclasses import asdict
-
     from sensor_platform.cli.output import emit_json, print_table
     from sensor_platform.dead_letters.retry import retry as retry_letters
     from sensor_platform.routes.file import load_routes
@@ -108,8 +109,10 @@ def retry(
             dry_run=dry_run,
             by=_who(),
         )
+        # What became of them, or would: a dry run leaves the stored letter as it was.
+        letters = [{**_stored(database, row["id"]), **row} for row in report.outcomes] if as_json else []
     if as_json:
-        emit_json(asdict(report))
+        emit_json([_keys(letter) for letter in letters])
         return
     print_table(report.outcomes, ["id", "state", "code", "attempts", "next_attempt_at", "detail"])
     would = "would be" if dry_run else "were"
@@ -124,13 +127,26 @@ def discard(ids: tuple[int, ...], why: str, as_json: bool) -> None:
     """Mark letters as not to be tried again. The bytes stay."""
     from sensor_platform.cli.output import emit_json
     from sensor_platform.dead_letters.store import discard as discard_letters
+    from sensor_platform.dead_letters.store import show as show_letter
 
     with command_database(command_settings()) as database:
         count = discard_letters(database, ids, by=_who(), why=why)
+        letters = [show_letter(database, letter) for letter in ids] if as_json else []
     if as_json:
-        emit_json({"discarded": count})
+        emit_json([_keys(letter) for letter in letters])
     else:
         click.echo(f"{count} dead letters are discarded.", err=True)
+
+
+def _stored(database: "Database", letter: int) -> dict[str, Any]:
+    """The letter with its bytes; one that only a dry run made is nowhere."""
+    from sensor_platform.dead_letters.states import UnknownLetterError
+    from sensor_platform.dead_letters.store import show as show_letter
+
+    try:
+        return show_letter(database, letter)
+    except UnknownLetterError:
+        return dict.fromkeys(KEYS)
 
 
 def _keys(letter: dict[str, Any]) -> dict[str, Any]:

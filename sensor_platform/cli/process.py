@@ -14,6 +14,7 @@ def process(as_json: bool) -> None:
     """Decodes, validates and loads every sealed micro-batch that is not in the ledger."""
     from sensor_platform.cli.output import emit_json, print_table
     from sensor_platform.database.migrate import upgrade
+    from sensor_platform.embedded.status import count
     from sensor_platform.pipeline.process import process as process_pending
     from sensor_platform.routes.file import load_routes
     from sensor_platform.staging.store import open_staging
@@ -22,8 +23,12 @@ def process(as_json: bool) -> None:
     routes = load_routes(settings)
     with command_database(settings) as database:
         upgrade(database)
-        report = process_pending(open_staging(settings), database, routes, settings=settings)
-    messages, readings = asdict(report.messages), asdict(report.readings)
+        staging = open_staging(settings)
+        report = process_pending(staging, database, routes, settings=settings)
+        pending = count(staging, database).pending
+    loaded, readings = asdict(report.messages), asdict(report.readings)
+    # As in status: what was found is what was loaded and what is left, being in open files.
+    messages = {"staged": loaded.pop("staged") + pending, "pending": pending, **loaded}
     if as_json:
         emit_json({"messages": messages, "readings": readings})
         return

@@ -69,7 +69,15 @@ def loaded(shell: Shell, staging: LocalStaging) -> Shell:
 
 def test_process_says_what_became_of_the_messages(shell: Shell, staging: LocalStaging) -> None:
     stage(staging, "a", [value(1), Message(b"rubbish"), value(1)])
-    messages = {"staged": 3, "accepted": 1, "partial": 0, "dead_lettered": 1, "duplicate": 1, "ignored": 0}
+    messages = {
+        "staged": 3,
+        "pending": 0,
+        "accepted": 1,
+        "partial": 0,
+        "dead_lettered": 1,
+        "duplicate": 1,
+        "ignored": 0,
+    }
     readings = {"decoded": 2, "inserted": 1, "duplicate": 1, "refused": 0}
     assert shell.json("process", "--json") == {"messages": messages, "readings": readings}
     assert shell.json("process", "--json")["messages"]["staged"] == 0
@@ -128,11 +136,13 @@ def test_dead_letters(loaded: Shell) -> None:
     assert (letter["state"], letter["code"], letter["payload_base64"]) == ("pending", "invalid_json", "cnViYmlzaA==")
     assert loaded.json("dead-letters", "show", str(letter["id"]), "--json") == letter
     assert loaded.json("dead-letters", "list", "--state", "resolved", "--json") == []
-    dry = loaded.json("dead-letters", "retry", str(letter["id"]), "--dry-run", "--json")
-    assert (dry["dry_run"], dry["states"]) == (True, {"pending": 1})
-    assert loaded.json("dead-letters", "retry", str(letter["id"]), "--json")["outcomes"][0]["attempts"] == 1
-    discarded = loaded.json("dead-letters", "discard", str(letter["id"]), "--why", "a test", "--json")
-    assert discarded == {"discarded": 1}
+    (dry,) = loaded.json("dead-letters", "retry", str(letter["id"]), "--dry-run", "--json")
+    assert (list(dry), dry["state"], dry["attempts"]) == (LETTER_KEYS, "pending", 1)
+    assert loaded.json("dead-letters", "show", str(letter["id"]), "--json") == letter
+    (tried,) = loaded.json("dead-letters", "retry", str(letter["id"]), "--json")
+    assert (list(tried), tried["state"], tried["attempts"]) == (LETTER_KEYS, "pending", 1)
+    (discarded,) = loaded.json("dead-letters", "discard", str(letter["id"]), "--why", "a test", "--json")
+    assert (list(discarded), discarded["state"]) == (LETTER_KEYS, "discarded")
     assert "discarded" in loaded("dead-letters", "list").stdout
 
 
