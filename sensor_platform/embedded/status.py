@@ -14,7 +14,7 @@ from sensor_platform.embedded.parts import responds
 from sensor_platform.embedded.ports import answers
 from sensor_platform.embedded.process import is_alive
 from sensor_platform.embedded.run_file import Running, RunningPart
-from sensor_platform.errors import DatabaseUnavailableError
+from sensor_platform.errors import DamagedMicroBatchError, DatabaseUnavailableError
 from sensor_platform.pipeline.accounting import MESSAGE_COLUMNS, READING_COLUMNS, WAITING
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.settings import Settings
@@ -46,9 +46,17 @@ def count(staging: LocalStaging, database: Database) -> Counts:
     before = {micro_batch.hour for micro_batch in staging.micro_batches()}
     messages, readings, letters, loaded = _look_at_ledger(database, before)
     sealed, open_messages = _look_at_staging(staging)
-    waiting = sum(staging.count(micro_batch) for micro_batch in sealed if micro_batch.name not in loaded)
+    waiting = sum(_messages_in(staging, micro_batch) for micro_batch in sealed if micro_batch.name not in loaded)
     pending = open_messages + waiting
     return Counts(messages + MessageCounts(staged=pending), readings, pending, letters)
+
+
+def _messages_in(staging: LocalStaging, micro_batch: MicroBatch) -> int:
+    """0 where its file is damaged: nobody can say, and the check of readings names it."""
+    try:
+        return staging.count(micro_batch)
+    except DamagedMicroBatchError:
+        return 0
 
 
 def _look_at_ledger(database: Database, hours: set[datetime]) -> tuple[MessageCounts, ReadingCounts, int, set[str]]:

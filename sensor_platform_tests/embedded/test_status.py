@@ -51,6 +51,14 @@ def test_open_sealed_and_loaded_messages_are_all_counted_once(database: Database
     )
 
 
+def test_a_damaged_micro_batch_hides_no_other(database: Database, tmp_path: Path) -> None:
+    staging = LocalStaging(tmp_path)
+    path = staging.path(stage(staging, "a", [value(1)]))
+    path.write_bytes(path.read_bytes()[:200])
+    stage(staging, "b", [value(2), value(3)])
+    assert count(staging, database).pending == 2
+
+
 def test_the_counts_add_up_while_files_are_sealed_and_loaded(database: Database, tmp_path: Path) -> None:
     staging, done, rounds = LocalStaging(tmp_path), threading.Event(), 40
 
