@@ -115,6 +115,8 @@ class Collector:
     def run(self) -> None:
         """Collects until it is told to stop."""
         try:
+            if self._witness is not None and self._managed:
+                self._witness.wait_for_first_word()  # one that starts while switched off does not connect first
             while not self._stopping:
                 if self._is_wished():
                     self._attempt()

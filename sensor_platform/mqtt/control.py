@@ -17,6 +17,7 @@ from sensor_platform.mqtt.health import CollectorHealth
 
 INTERVAL_S = 1.0
 CONNECT_TIMEOUT_S = 3
+FIRST_WORD_S = 2.0
 #: For a server that has gone away without a word; milliseconds.
 OPTIONS = "-c statement_timeout=3000 -c lock_timeout=3000 -c application_name=sensor-platform-collector"
 
@@ -46,11 +47,16 @@ class Witness:
         self._health = health
         self._on_wish = on_wish
         self._stop = threading.Event()
+        self._asked = threading.Event()
         self._in_trouble = False
         self._thread = threading.Thread(target=self._run, name="collector-witness", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def wait_for_first_word(self) -> None:
+        """Until the database said what is wished, or that it cannot; not long for one that says nothing."""
+        self._asked.wait(FIRST_WORD_S)
 
     def stop(self) -> None:
         """A last beat, and the end of the thread; does not wait long for a database that does not answer."""
@@ -70,6 +76,7 @@ class Witness:
                 ) as connection:
                     self._serve(connection)
             except psycopg.Error as err:
+                self._asked.set()
                 self._trouble(err)
             self._stop.wait(INTERVAL_S)
 
@@ -90,6 +97,7 @@ class Witness:
         if row is not None and row[0] != self.wished:
             self.wished = bool(row[0])
             self._on_wish()
+        self._asked.set()
 
     def _trouble(self, err: psycopg.Error) -> None:
         if not self._in_trouble:

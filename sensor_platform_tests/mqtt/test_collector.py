@@ -227,6 +227,15 @@ def test_the_control_row_switches_it_off_and_on(broker: Any, home: Path, databas
         assert sql.execute(state).fetchone() == ("stopped", False, 2, None)
 
 
+def test_one_that_starts_while_switched_off_does_not_connect(broker: Any, home: Path, database: "Database") -> None:
+    settings = make_settings(broker, home, "starts-off")
+    with psycopg.connect(database.url, autocommit=True) as sql:
+        sql.execute("insert into sensor_platform.collector_control (sensor_on) values (false)")
+        with collecting(settings, database_url=database.url) as collector:
+            wait_until(lambda: collector.health.state is State.WAITING, "the wish")
+            assert collector.health.connections == 0
+
+
 @pytest.mark.parametrize("how", ["switched off", "stopped"])
 def test_without_a_connection_it_seals_and_rests_all_the_same(tmp_path: Path, home: Path, how: str) -> None:
     with EmbeddedBroker(tmp_path / "own broker", free_port()) as own:
