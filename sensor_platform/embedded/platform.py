@@ -202,16 +202,20 @@ class Platform:
 
     def _note(self, supervisor: Supervisor) -> None:
         """Writes down the processes at each change, and run.json when every part has answered once."""
-        home = self._settings.home
         children = {name: one.child for name, one in supervisor.parts.items() if one.child is not None}
         parts = {name: Identity(child.pid, child.started_at) for name, child in children.items()}
-        Processes(self._identity, parts).write(home)
-        if self._running is None and not supervisor.all_run:
-            return
-        with self._changed:
-            self._running = self._described(supervisor)
-            write_run_file(home, self._running)
+        try:
+            Processes(self._identity, parts).write(self._settings.home)
+            if self._running is not None or supervisor.all_run:
+                self._tell(self._described(supervisor))
+        except OSError as err:  # on a full disk the parts are looked after all the same
+            self._on_event(f"cannot write down the state of the parts: {err}")
+
+    def _tell(self, running: Running) -> None:
+        with self._changed:  # whoever waits for ready finds run.json
+            self._running = running
             self._changed.notify_all()
+            write_run_file(self._settings.home, running)
 
     def _described(self, supervisor: Supervisor) -> Running:
         settings = self._settings

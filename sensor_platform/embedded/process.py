@@ -69,7 +69,8 @@ class Child:
         Copied and emptied, since the process goes on writing to the same open file, at its end.
         """
         if self.log.stat().st_size > at_bytes:
-            shutil.copyfile(self.log, self.log.with_name(f"{self.log.name}.1"))
+            with contextlib.suppress(OSError):  # on a full disk the text goes, and makes room
+                shutil.copyfile(self.log, self.log.with_name(f"{self.log.name}.1"))
             os.truncate(self.log, 0)
             self._log_start = 0
 

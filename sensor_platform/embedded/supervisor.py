@@ -81,12 +81,8 @@ class Supervised:
     def seconds_in_state(self) -> float:
         return time.monotonic() - self._since
 
-    def died(self) -> float:
-        """Ends what the dead part left and goes to BACKOFF; the seconds until the next start."""
-        assert self.child is not None
-        # Workers of a dead code server would hold Dagster's pool with nobody to say how their runs ended. Their
-        # transactions roll back; the sensors see that the run's process is gone and ask for the work again.
-        self.child.end_rest()
+    def failed(self) -> float:
+        """Goes to BACKOFF after a death or a start that failed; the seconds until the next start."""
         if self.state is State.RUNNING and self.seconds_in_state() > STEADY_S:
             self._failures = 0
         self._failures += 1
@@ -172,8 +168,12 @@ class Supervisor:
         return one.child is not None and one.child.exit_code() is not None
 
     def _start(self, one: Supervised) -> None:
-        one.start()
-        self._on_change(self)
+        try:
+            one.start()
+        except OSError as err:  # a full disk, or no room for a process: it may pass, and the others go on
+            self._again_later(one, f"{one.part.name}: cannot be started: {err}")
+        else:
+            self._on_change(self)
 
     def _bury(self, one: Supervised) -> None:
         child = one.child
@@ -188,7 +188,13 @@ class Supervisor:
         said = f"{one.part.name}: {how}" + (f": {words}" if words else "")
         if code == EXIT_CONFIGURATION and not one.was_ready:
             raise ConfigurationError(said)
-        backoff_s = one.died()
+        # Workers of a dead code server would hold Dagster's pool with nobody to say how their runs ended. Their
+        # transactions roll back; the sensors see that the run's process is gone and ask for the work again.
+        child.end_rest()
+        self._again_later(one, said)
+
+    def _again_later(self, one: Supervised, said: str) -> None:
+        backoff_s = one.failed()
         if one.never_starts:
             raise PartFailedError(f"{said}. It failed {MOST_FAILED_STARTS} times; see {one.log}")
         self._on_event(f"{said}. Starts again in {backoff_s:.1f} s")

@@ -1,5 +1,6 @@
 """The supervisor with real child processes: order, restarts, giving up, stopping."""
 
+import errno
 import os
 import signal
 import sys
@@ -138,3 +139,20 @@ def test_stop_goes_backwards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("code", "words"), [(-9, "ended by SIGKILL"), (3, "ended with exit code 3")])
 def test_an_end_is_said_in_words(code: int, words: str) -> None:
     assert how_it_ended(code) == words
+
+
+def test_a_part_that_cannot_be_started_for_now_is_tried_again_and_the_others_stay(tmp_path: Path) -> None:
+    """As on a full disk, when a part is to write its configuration."""
+    attempts: list[str] = []
+
+    def command() -> Command:
+        attempts.append("one more")
+        if len(attempts) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return Command((sys.executable, "-c", SLEEPER))
+
+    with watched([part("first"), Part("second", command, lambda _: True)], tmp_path) as found:
+        found.wait(lambda: found.supervisor.all_run)
+        assert found.supervisor.parts["first"].restarts == 0
+        assert found.supervisor.parts["second"].restarts == 2
+        assert "No space left on device" in found.events[0]
