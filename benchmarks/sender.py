@@ -1,0 +1,56 @@
+"""A broker that only sends: what a collector can do when no broker stands in its way.
+
+Prints its port; says `ready` when a subscriber came; waits for a line; sends, and prints the seconds until all was
+confirmed. Own process: `python -m benchmarks.sender MESSAGES`.
+"""
+
+import socket
+import sys
+import time
+
+from benchmarks.publisher import Frames
+
+CONNECT, SUBSCRIBE = 0x10, 0x82
+#: The collector's Receive Maximum.
+WINDOW = 20_000
+
+
+def _packet(connection: socket.socket) -> tuple[int, bytes]:
+    """First byte and body of a packet of less than 128 bytes."""
+    first, length = connection.recv(2, socket.MSG_WAITALL)
+    return first, connection.recv(length, socket.MSG_WAITALL)
+
+
+def _welcome(connection: socket.socket) -> int:
+    """Answers CONNECT and a SUBSCRIBE with one filter; the version that the client speaks."""
+    first, body = _packet(connection)
+    assert first == CONNECT, first
+    version = body[6]
+    connection.sendall(b"\x20\3\0\0\0" if version == 5 else b"\x20\2\0\0")
+    first, body = _packet(connection)
+    assert first == SUBSCRIBE, first
+    granted = body[:2] + (b"\0\1" if version == 5 else b"\1")
+    connection.sendall(bytes([0x90, len(granted)]) + granted)
+    return version
+
+
+def main(messages: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        print(server.getsockname()[1], flush=True)
+        connection, _ = server.accept()
+    with connection:
+        connection.settimeout(60)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        frames = Frames(version=_welcome(connection))
+        print("ready", flush=True)
+        sys.stdin.readline()
+        began_s = time.monotonic()
+        frames.send(connection, int(messages), window=WINDOW)
+        print(time.monotonic() - began_s, flush=True)
+        while connection.recv(1 << 16):
+            pass  # the client ends it
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
