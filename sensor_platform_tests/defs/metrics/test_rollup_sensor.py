@@ -45,6 +45,11 @@ def test_one_run_a_stretch_of_changed_days(instance: DagsterInstance, platform: 
     ]
 
 
+def test_a_day_that_has_not_begun_waits_until_it_has(instance: DagsterInstance, platform: Platform) -> None:
+    change(platform, (datetime.now(UTC) + timedelta(days=1)).date().isoformat())
+    assert skip(tick(rollup_sensor, instance, platform)) == "no day changed"
+
+
 def test_a_long_stretch_is_several_runs(instance: DagsterInstance, platform: Platform) -> None:
     first = datetime(2014, 1, 1, tzinfo=UTC)
     change(platform, *[(first + timedelta(days=n)).date().isoformat() for n in range(40)])
