@@ -1,6 +1,6 @@
 """Checks of what arrives and of what is loaded. Unpartitioned: others lose evaluations in runs over a range."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -45,10 +45,11 @@ def last_hour_accounted_for(platform: dg.ResourceParam[Platform]) -> dg.AssetChe
     return accounted_for(mismatches(platform.database, committed_since=datetime.now(UTC) - AUDITED_ALONE))
 
 
-def accounted_for(mismatches: list[str], *, check_name: str | None = None) -> dg.AssetCheckResult:
-    """The verdict on ledger rows that were held against the tables."""
+def accounted_for(mismatches: list[str], *, key: dg.AssetCheckKey | None = None) -> dg.AssetCheckResult:
+    """The verdict on ledger rows that were held against the tables; `key` where a step tells several checks."""
     return dg.AssetCheckResult(
-        check_name=check_name,
+        asset_key=key and key.asset_key,
+        check_name=key and key.name,
         passed=not mismatches,
         severity=dg.AssetCheckSeverity.ERROR,
         description="; ".join(mismatches[:5]) or "every message and reading is accounted for",
@@ -56,43 +57,32 @@ def accounted_for(mismatches: list[str], *, check_name: str | None = None) -> dg
     )
 
 
-@dg.multi_asset_check(
-    specs=[
-        dg.AssetCheckSpec(
-            "error_rate",
-            asset=names.READINGS,
-            description="Of five minutes' messages, no more were refused than MQTT_THRESHOLD_ERROR_RATE.",
-        ),
-        dg.AssetCheckSpec(
-            "freshness",
-            asset=names.READINGS,
-            description=f"No sealed micro-batch has been waiting to be loaded for longer than {FRESH_WITHIN_S:.0f} s.",
-        ),
-        dg.AssetCheckSpec(
-            "dead_letter_backlog",
-            asset=names.DEAD_LETTERS,
-            description="No more dead letters are pending than DEAD_LETTER_THRESHOLD_BACKLOG.",
-        ),
-    ],
-    can_subset=True,
+#: Warnings: the tables are right, and alerts tell people. Runs of `readings` report them, `alert_sensor` between runs.
+FIGURES_WITHIN_LIMITS = (
+    dg.AssetCheckSpec(
+        "error_rate",
+        asset=names.READINGS,
+        description="Of five minutes' messages, no more were refused than MQTT_THRESHOLD_ERROR_RATE.",
+    ),
+    dg.AssetCheckSpec(
+        "freshness",
+        asset=names.READINGS,
+        description=f"No sealed micro-batch has been waiting to be loaded for longer than {FRESH_WITHIN_S:.0f} s.",
+    ),
+    dg.AssetCheckSpec(
+        "dead_letter_backlog",
+        asset=names.DEAD_LETTERS,
+        description="No more dead letters are pending than DEAD_LETTER_THRESHOLD_BACKLOG.",
+    ),
 )
-def figures_within_limits(
-    context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-) -> Iterator[dg.AssetCheckResult]:
-    """Warnings: the tables are right, and alerts tell people. `alert_sensor` reports them without a run."""
+
+
+def figures_within_limits(platform: Platform, asset: dg.AssetKey) -> list[dg.AssetCheckResult]:
+    """The figures as they are now, as results of the checks of one asset."""
     from sensor_platform.health.figures import measure
 
     measured = measure(platform.database, platform.staging, now=datetime.now(UTC))
-    for one in judge(measured, platform.settings.health):
-        if one.key in context.selected_asset_check_keys:
-            yield dg.AssetCheckResult(
-                asset_key=one.key.asset_key,
-                check_name=one.key.name,
-                passed=one.passed,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=one.description,
-                metadata=one.metadata,
-            )
+    return [one.result() for one in judge(measured, platform.settings.health) if one.key.asset_key == asset]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +106,17 @@ class Within:
     def metadata(self) -> dict[str, float]:
         return {"value": self.value, "limit": self.limit}
 
+    def result(self) -> dg.AssetCheckResult:
+        """For a step that materializes the asset."""
+        return dg.AssetCheckResult(
+            asset_key=self.key.asset_key,
+            check_name=self.key.name,
+            passed=self.passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=self.description,
+            metadata=self.metadata,
+        )
+
     def evaluation(self) -> dg.AssetCheckEvaluation:
         """For a report without a run."""
         return dg.AssetCheckEvaluation(
@@ -129,7 +130,7 @@ class Within:
 
 
 def judge(figures: "Iterable[Figure]", limits: "HealthSettings") -> list[Within]:
-    """What the checks of `figures_within_limits` make of measured figures; one that is not known counts as 0."""
+    """What the checks of FIGURES_WITHIN_LIMITS make of measured figures; one that is not known counts as 0."""
     from sensor_platform.health.figures import DEAD_LETTERS_PENDING, ERROR_RATE, STAGING_LAG
 
     measured = {figure.figure: figure.value or 0.0 for figure in figures}

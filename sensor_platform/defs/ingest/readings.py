@@ -13,7 +13,7 @@ from sensor_platform import __version__
 from sensor_platform.database import tables
 from sensor_platform.defs import names
 from sensor_platform.defs.columns import table_metadata
-from sensor_platform.defs.ingest.checks import accounted_for
+from sensor_platform.defs.ingest.checks import FIGURES_WITHIN_LIMITS, accounted_for, figures_within_limits
 from sensor_platform.defs.ingest.describe import describe_dead_letters, describe_hour, describe_readings
 from sensor_platform.defs.links import live_page
 from sensor_platform.defs.mode import ModeConfig, mode_of
@@ -104,6 +104,7 @@ dead_letters_spec = dg.AssetSpec(
             asset=names.READINGS,
             description="No micro-batch of the run's hours is damaged. Damaged ones stay pending; all others are in.",
         ),
+        *FIGURES_WITHIN_LIMITS,
     ],
     partitions_def=received_hours,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -117,7 +118,7 @@ def readings_and_dead_letters(
     from sensor_platform.pipeline.process import DamagedMicroBatchesError, process
 
     mode = mode_of(context.run, config)
-    readable = dg.AssetCheckResult(check_name=READABLE, passed=True)
+    readable = dg.AssetCheckResult(asset_key=names.READINGS, check_name=READABLE, passed=True)
     try:
         report = process(
             platform.staging,
@@ -131,13 +132,22 @@ def readings_and_dead_letters(
         )
     except DamagedMicroBatchesError as err:  # everything else is in: a red check, not a failed run without end
         report = err.report
-        readable = dg.AssetCheckResult(check_name=READABLE, passed=False, description=str(err))
+        readable = dg.AssetCheckResult(
+            asset_key=names.READINGS, check_name=READABLE, passed=False, description=str(err)
+        )
     _tell_hours(context, platform)
-    accounted = accounted_for(mismatches(platform.database, run_id=context.run.run_id), check_name=ACCOUNTED_FOR)
+    found = mismatches(platform.database, run_id=context.run.run_id)
+    accounted = accounted_for(found, key=dg.AssetCheckKey(names.READINGS, ACCOUNTED_FOR))
     yield dg.MaterializeResult(
-        asset_key=names.READINGS, metadata=describe_readings(report, mode=mode), check_results=[accounted, readable]
+        asset_key=names.READINGS,
+        metadata=describe_readings(report, mode=mode),
+        check_results=[accounted, readable, *figures_within_limits(platform, names.READINGS)],
     )
-    yield dg.MaterializeResult(asset_key=names.DEAD_LETTERS, metadata=describe_dead_letters(report))
+    yield dg.MaterializeResult(
+        asset_key=names.DEAD_LETTERS,
+        metadata=describe_dead_letters(report),
+        check_results=figures_within_limits(platform, names.DEAD_LETTERS),
+    )
 
 
 def _after(seconds: float) -> Callable[[], bool]:
@@ -156,8 +166,8 @@ def _tell_hours(context: dg.AssetExecutionContext, platform: Platform) -> None:
 
 process_readings_job = dg.define_asset_job(
     names.READINGS_JOB,
-    # Only the checks of that step: `alert_sensor` reports the others.
+    # Only the checks of that step.
     selection=dg.AssetSelection.assets(names.READINGS, names.DEAD_LETTERS).without_checks()
-    | dg.AssetSelection.checks(*(dg.AssetCheckKey(names.READINGS, name) for name in (ACCOUNTED_FOR, READABLE))),
+    | dg.AssetSelection.checks(*readings_and_dead_letters.check_keys),
     description="Load what was staged, and hold it against the ledger. `micro_batch_sensor` starts it.",
 )
