@@ -105,6 +105,17 @@ class PlatformProcess:
         data: dict[str, Any] = answer["data"]
         return data
 
+    def ask(self, query: str, field: str, **variables: Any) -> dict[str, Any]:
+        """As a person who clicks again when the page shows an error: the webserver may hold a connection of before."""
+        answers: list[dict[str, Any]] = []
+
+        def answered() -> bool:
+            answers.append(self.graphql(query, **variables)[field])
+            return "Error" not in answers[-1]["__typename"]
+
+        wait_until(answered, timeout_s=60, what=f"{field} without an error: {answers}", every_s=1)
+        return answers[-1]
+
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a query, waiting out a database that is just being restarted."""
         deadline = time.monotonic() + 60

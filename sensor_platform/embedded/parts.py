@@ -100,7 +100,8 @@ def upgrade_tables(database_url: str) -> None:
 def _dagster(plan: Plan) -> Iterator[Part]:
     port, workspace = str(plan.code_server_port), str(dagster_home(plan.home) / "workspace.yaml")
     serve = ("api", "grpc", "-m", "sensor_platform.definitions", "--host", HOST, "-p", port)
-    ui = ("-h", HOST, "-p", str(plan.dagster_port), "-w", workspace)
+    # Connections of before a crash of the database are not kept for long: the page would show an error for each.
+    ui = ("-h", HOST, "-p", str(plan.dagster_port), "-w", workspace, "--db-pool-recycle", "10")
     yield Part(
         "code_server",
         lambda: _python(plan, "sensor_platform.embedded.code_server", *serve),
