@@ -149,7 +149,9 @@ mutation Start($selector: SensorSelector!) {
 }
 """
 REPOSITORIES = """
-query Repositories { repositoriesOrError { __typename ... on RepositoryConnection { nodes { name location { name } } } } }
+query Repositories {
+  repositoriesOrError { __typename ... on RepositoryConnection { nodes { name location { name } } } }
+}
 """
 
 
