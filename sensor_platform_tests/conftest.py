@@ -6,6 +6,7 @@ A tool that is missing skips the tests that need it, with the reason; with CI=tr
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -135,9 +136,22 @@ class Broker:
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """mosquitto with the embedded configuration, on a free port. Tests share it: use topics of your own."""
+    with _running_broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker of this test alone, where a session with broad filters stays behind."""
+    with _running_broker(tmp_path / "fresh broker") as running:
+        yield running
+
+
+@contextmanager
+def _running_broker(home: Path) -> Iterator[Broker]:
     if find_mosquitto() is None:
         missing_tool("mosquitto is not installed")
-    with EmbeddedBroker(tmp_path_factory.mktemp("broker"), free_port()) as server:
+    with EmbeddedBroker(home, free_port()) as server:
         yield Broker(
             url=server.url,
             username=server.username,

@@ -19,7 +19,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from sensor_platform.errors import BrokerError, SensorPlatformError
+from sensor_platform.errors import BrokerError, SensorPlatformError, SubscriptionRefusedError
 from sensor_platform.live.channels import Channels
 from sensor_platform.live.hub import LiveReading
 from sensor_platform.live.readings import LiveMessage, readings_of
@@ -41,10 +41,14 @@ Publish = Callable[[list[LiveReading]], None]
 
 @dataclass(frozen=True, slots=True)
 class BridgeHealth:
-    """A snapshot. `shed`: messages that were not streamed because decoding fell behind."""
+    """A snapshot.
+
+    subscribed: the broker granted it, so that what is published from now on is streamed.
+    shed: messages that were not streamed because decoding fell behind.
+    """
 
     connected: bool
-    watched: bool
+    subscribed: bool
     messages: int
     readings: int
     refused: int
@@ -68,6 +72,7 @@ class Bridge:
         self._error: str | None = None
         self._watched = False
         self._connected = threading.Event()
+        self._subscribed = threading.Event()  # as the broker answered
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._stay_connected, name="live-mqtt", daemon=True),
@@ -89,7 +94,7 @@ class Bridge:
     @property
     def health(self) -> BridgeHealth:
         with self._lock:
-            return BridgeHealth(self._connected.is_set(), self._watched, **self._counts, error=self._error)
+            return BridgeHealth(self._connected.is_set(), self._subscribed.is_set(), **self._counts, error=self._error)
 
     def watch(self, watched: bool) -> None:
         """Somebody watches, or nobody any more. Only a wish: the MQTT thread alone uses the connection."""
@@ -130,6 +135,8 @@ class Bridge:
         client.on_connect = self._when_connected(answer)
         client.on_disconnect = self._when_disconnected
         client.on_message = self._when_message
+        client.on_subscribe = self._when_subscribed
+        client.on_unsubscribe = lambda *_: self._subscribed.clear()
         connect(client, self._settings.mqtt)
         subscribed = False
         while not self._stopping.is_set() and client.loop(LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -137,6 +144,7 @@ class Bridge:
                 subscribed = not subscribed
                 self._subscribe(client, subscribed=subscribed)
         self._connected.clear()
+        self._subscribed.clear()
         client.disconnect()
         if answer and answer[0].is_failure:
             raise refused(answer[0], endpoint(self._settings.mqtt))
@@ -162,6 +170,18 @@ class Bridge:
         self._connected.clear()
         if not self._stopping.is_set():
             self._say(BrokerError(f"broker {endpoint(self._settings.mqtt)}: the connection ended: {reason}"))
+
+    def _when_subscribed(
+        self, client: Client, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        refused_filters = [
+            name for name, reason in zip(self._routes.filters, reasons, strict=False) if reason.is_failure
+        ]
+        if refused_filters:
+            where, names = endpoint(self._settings.mqtt), ", ".join(refused_filters)
+            self._say(SubscriptionRefusedError(f"broker {where}: refused to let the live page subscribe to {names}."))
+        else:
+            self._subscribed.set()
 
     def _when_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
         try:

@@ -45,13 +45,14 @@ class Served:
 
     @contextmanager
     def socket(self, *channels: str, token: str | None = TOKEN, **options: Any) -> Iterator[ClientConnection]:
-        """A live client that has subscribed to the channels."""
+        """A live client that has subscribed to the channels, and the bridge to the broker for it."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         url = f"ws://127.0.0.1:{self.port}/ws"
         with connect(url, additional_headers=headers, proxy=None, **options) as socket:
             if channels:
                 socket.send(f'{{"subscribe": [{", ".join(f"{c!r}" for c in channels)}]}}'.replace("'", '"'))
                 assert '"subscribed"' in str(socket.recv(5))
+                until(lambda: self.context.bridge.health.subscribed, what="the bridge to subscribe")
             yield socket
 
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import collector_control
 from sensor_platform.settings import MqttSettings, Settings
-from sensor_platform_tests.api.served import Served, serve, until
+from sensor_platform_tests.api.served import Served, serve
 from sensor_platform_tests.conftest import free_port
 from sensor_platform_tests.health.test_figures import beat, load
 
@@ -92,10 +92,8 @@ def test_bytes_that_are_not_text_are_published_as_base64(served: Served) -> None
     payload = b'{"value": 1, "metric": "\xc3\xa4"}'
     body = {"topic": "factory/api/sensors/b64/data", "payload_base64": base64.b64encode(payload).decode()}
     with served.socket("api/b64") as socket:
-        answer = until(
-            lambda: a if (a := served.http.post("/api/mqtt/publish", json=body)).status_code == 201 else None,
-            what="the bridge to subscribe",
-        )
+        answer = served.http.post("/api/mqtt/publish", json=body)
+        assert answer.status_code == 201
         assert answer.json() == {"topic": body["topic"], "bytes": len(payload), "qos": 1, "confirmed": True}
         assert '"metric":"ä"' in str(socket.recv(10))
 

@@ -60,7 +60,8 @@ def test_the_page_shows_what_is_stored_and_what_arrives(
     browser.wait_for("document.getElementById('stream').classList.contains('good')")
     assert TOKEN not in browser.evaluate("location.href")
     body = {"topic": "factory/oven/sensors/o1/data", "payload": '{"metric": "heat", "value": 207.5, "unit": "K"}'}
-    until(lambda: served.http.post("/api/mqtt/publish", json=body).status_code == 201, what="a live subscription")
+    until(lambda: served.context.bridge.health.subscribed, what="a live subscription")
+    assert served.http.post("/api/mqtt/publish", json=body).status_code == 201
     for text in ("heat", "207.5", "K"):
         browser.wait_for(shows(text))
     picture = browser.screenshot(tmp_path / "live.png")

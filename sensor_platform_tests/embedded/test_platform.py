@@ -36,12 +36,14 @@ def test_a_database_that_does_not_answer_is_said_before_anything_starts(home: Pa
 
 @pytest.mark.slow
 def test_with_a_database_and_a_broker_of_ones_own_only_the_rest_is_started(
-    home: Path, database_url: str, broker: Broker
+    home: Path, database_url: str, fresh_broker: Broker
 ) -> None:
     settings = Settings(
         home=home,
         database_url=SecretStr(database_url.replace("postgresql://", "postgres://")),
-        mqtt=MqttSettings(broker_url=broker.url, username=broker.username, password=SecretStr(broker.password)),
+        mqtt=MqttSettings(
+            broker_url=fresh_broker.url, username=fresh_broker.username, password=SecretStr(fresh_broker.password)
+        ),
         api=ApiSettings(port=free_port(), dagster_port=free_port()),
     )
     with Platform(settings, on_event=lambda _: None) as platform:
@@ -49,7 +51,7 @@ def test_with_a_database_and_a_broker_of_ones_own_only_the_rest_is_started(
         running = platform.running
         assert sorted(running.parts) == ["api", "code_server", "collector", "daemon", "webserver"]
         assert json.loads((home / "run.json").read_text())["database_url"] == database_url
-        assert Path(running.mqtt_password_file or "").read_text() == broker.password
+        assert Path(running.mqtt_password_file or "").read_text() == fresh_broker.password
         command = [sys.executable, "-m", "sensor_platform.cli", "status", "--json"]
         environ = {"SENSOR_PLATFORM_HOME": str(home), "PATH": "/usr/bin:/bin"}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False, cwd=home)
