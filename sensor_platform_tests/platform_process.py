@@ -7,9 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import psutil
@@ -19,21 +19,9 @@ import pytest
 from sensor_platform.embedded.run_file import resolved
 from sensor_platform.mqtt.publisher import Publisher
 from sensor_platform.settings import Settings, load_settings
+from sensor_platform_tests.waiting import wait_until
 
-T = TypeVar("T")
 START_TIMEOUT_S = 120
-
-
-def wait_until(condition: Callable[[], T], *, timeout_s: float, what: str, every_s: float = 0.2) -> T:
-    """The first true answer of `condition`; fails the test with `what` when none comes in time."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {timeout_s} s for: {what}; last answer {answer!r}")
-        threading.Event().wait(every_s)
 
 
 class PlatformProcess:

@@ -1,33 +1,21 @@
 """The API as it is served: uvicorn on a free port, in a thread of this process so that tests see its parts."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
-import pytest
 import uvicorn
 from websockets.sync.client import ClientConnection, connect
 
 from sensor_platform.api.app import create_app
 from sensor_platform.api.context import Context
 from sensor_platform.settings import Settings
+from sensor_platform_tests.waiting import wait_until
 
-T = TypeVar("T")
 TOKEN = "a token of the tests"
-
-
-def until(condition: Callable[[], T | None], *, what: str, timeout_s: float = 20) -> T:
-    """The first true answer."""
-    deadline = time.monotonic() + timeout_s
-    while not (answer := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {timeout_s} s for: {what}; last answer {answer!r}")
-        threading.Event().wait(0.05)
-    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +40,7 @@ class Served:
             if channels:
                 socket.send(f'{{"subscribe": [{", ".join(f"{c!r}" for c in channels)}]}}'.replace("'", '"'))
                 assert '"subscribed"' in str(socket.recv(5))
-                until(lambda: self.context.bridge.health.subscribed, what="the bridge to subscribe")
+                wait_until(lambda: self.context.bridge.health.subscribed, what="the bridge to subscribe")
             yield socket
 
 
@@ -67,7 +55,7 @@ def serve(settings: Settings) -> Iterator[Served]:
     thread = threading.Thread(target=server.run, name="served-api")
     thread.start()
     try:
-        until(lambda: server.started or not thread.is_alive(), what="the API to listen")
+        wait_until(lambda: server.started or not thread.is_alive(), what="the API to listen")
         assert server.started
         headers = {"Authorization": f"Bearer {TOKEN}"}
         with httpx.Client(

@@ -11,9 +11,10 @@ from sensor_platform.health.figures import Figure, record
 from sensor_platform.health.rules import Condition
 from sensor_platform.pipeline.process import process
 from sensor_platform.settings import Settings
-from sensor_platform_tests.api.served import Served, until
+from sensor_platform_tests.api.served import Served
 from sensor_platform_tests.health.test_figures import beat
 from sensor_platform_tests.pipeline.staged import HOUR, stage, value
+from sensor_platform_tests.waiting import wait_until
 
 
 def test_health_is_ready_when_every_part_answers(served: Served, database: Database) -> None:
@@ -21,7 +22,7 @@ def test_health_is_ready_when_every_part_answers(served: Served, database: Datab
     before = served.http.get("/api/mqtt/health")
     assert (before.status_code, before.json()["parts"]["collector"]) == (503, "does not answer")
     beat(database, beat_at=datetime.now(UTC))
-    now = until(lambda: a if (a := served.http.get("/api/mqtt/health")).status_code == 200 else None, what="ready")
+    now = wait_until(lambda: a if (a := served.http.get("/api/mqtt/health")).status_code == 200 else None, what="ready")
     assert now.json()["ready"] is True
     assert now.json()["parts"] == {"broker": "answers", "database": "answers", "collector": "answers"}
     assert now.json()["figures"]["dead_letters_pending"] == 0
@@ -36,12 +37,14 @@ def test_a_collector_that_is_switched_off_is_ready_and_one_that_cannot_connect_i
 ) -> None:
     assert served.context.bridge.wait_connected(10)
     beat(database, beat_at=datetime.now(UTC), state="waiting", connected=False)
-    until(lambda: collector(served) == "waiting", what="waiting")
+    wait_until(lambda: collector(served) == "waiting", what="waiting")
     beat(database, beat_at=datetime.now(UTC), state="connecting", connected=False)
-    until(lambda: collector(served) == "not connected", what="not connected")
+    wait_until(lambda: collector(served) == "not connected", what="not connected")
     with database.begin() as connection:
         connection.execute(sa.update(collector_heartbeat).values(beat_at=datetime.now(UTC) - timedelta(minutes=1)))
-    until(lambda: served.http.get("/api/mqtt/health").json()["parts"]["collector"] == "does not answer", what="silence")
+    wait_until(
+        lambda: served.http.get("/api/mqtt/health").json()["parts"]["collector"] == "does not answer", what="silence"
+    )
 
 
 def test_figures_are_served_over_time(served: Served, database: Database) -> None:

@@ -15,7 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 from sensor_platform.embedded.secrets import secret_file
 from sensor_platform.live.hub import FRAME_READINGS, QUEUE_READINGS, LiveReading
 from sensor_platform.settings import Settings
-from sensor_platform_tests.api.served import TOKEN, Served, until
+from sensor_platform_tests.api.served import TOKEN, Served
+from sensor_platform_tests.waiting import wait_until
 
 
 def publish(served: Served, sensor: str, payload: Any) -> None:
@@ -75,7 +76,7 @@ def test_nobody_watches_nothing_is_subscribed(served: Served) -> None:
     body = {"topic": "factory/unwatched/sensors/a/data", "payload": "{}"}
     with served.socket("#"):
         assert served.http.post("/api/mqtt/publish", json=body).status_code == 201
-    until(lambda: not served.context.bridge.health.subscribed, what="not subscribed any more")
+    wait_until(lambda: not served.context.bridge.health.subscribed, what="not subscribed any more")
     assert served.http.post("/api/mqtt/publish", json=body).status_code == 409
 
 
@@ -138,7 +139,7 @@ def test_sigterm_ends_the_process_at_once_with_a_socket_open(settings: Settings)
             except httpx.TransportError:
                 return False
 
-        until(answers, what="the API to answer", timeout_s=90)
+        wait_until(answers, what="the API to answer", timeout_s=90)
         token = secret_file(settings.home, "api_token").read_text()
         assert token != TOKEN
         with connect(f"ws://{url}/ws", additional_headers={"Authorization": f"Bearer {token}"}, proxy=None) as socket:

@@ -17,6 +17,8 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from sensor_platform_tests.waiting import wait_until
+
 START_TIMEOUT_S = 90
 BINARIES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -107,11 +109,12 @@ class Chromium:
 
     def _attach(self) -> ClientConnection:
         port_file = self._profile / "DevToolsActivePort"
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not port_file.exists() or not port_file.read_text().strip():
+
+        def opened() -> bool:
             assert self._process.poll() is None, "chromium ended at once"
-            assert time.monotonic() < deadline, f"chromium opened no DevTools port in {START_TIMEOUT_S} s"
-            threading.Event().wait(0.05)
+            return port_file.exists() and bool(port_file.read_text().strip())
+
+        wait_until(opened, "chromium to open a DevTools port", START_TIMEOUT_S)
         port = int(port_file.read_text().split()[0])
         with httpx.Client(trust_env=False) as client:
             targets = client.get(f"http://127.0.0.1:{port}/json").json()

@@ -13,12 +13,13 @@ from sensor_platform.health.alerts import evaluate
 from sensor_platform.health.rules import Condition
 from sensor_platform.pipeline.process import process
 from sensor_platform.settings import ApiSettings, MqttSettings, Settings
-from sensor_platform_tests.api.served import TOKEN, Served, serve, until
+from sensor_platform_tests.api.served import TOKEN, Served, serve
 from sensor_platform_tests.api.test_collecting import control
 from sensor_platform_tests.browser.chromium import Chromium, find_chromium
 from sensor_platform_tests.conftest import Broker, free_port, missing_tool
 from sensor_platform_tests.health.test_figures import beat
 from sensor_platform_tests.pipeline.staged import Message, stage, value
+from sensor_platform_tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -60,7 +61,7 @@ def test_the_page_shows_what_is_stored_and_what_arrives(
     browser.wait_for("document.getElementById('stream').classList.contains('good')")
     assert TOKEN not in browser.evaluate("location.href")
     body = {"topic": "factory/oven/sensors/o1/data", "payload": '{"metric": "heat", "value": 207.5, "unit": "K"}'}
-    until(lambda: served.context.bridge.health.subscribed, what="a live subscription")
+    wait_until(lambda: served.context.bridge.health.subscribed, what="a live subscription")
     assert served.http.post("/api/mqtt/publish", json=body).status_code == 201
     for text in ("heat", "207.5", "K"):
         browser.wait_for(shows(text))
@@ -75,7 +76,7 @@ def test_the_button_stops_and_starts_collecting(served: Served, browser: Chromiu
     for label, wish in (("Stop collecting", False), ("Start collecting", True)):
         browser.wait_for(f"{button}.textContent === {label!r} && !{button}.disabled")
         browser.evaluate(f"{button}.click()")
-        until(partial(_is_wished, database, wish), what="the wish in the control row")
+        wait_until(partial(_is_wished, database, wish), what="the wish in the control row")
 
 
 def _is_wished(database: Database, wish: bool) -> bool:

@@ -17,7 +17,6 @@ from sensor_platform.pipeline.accounting import mismatches, totals
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.settings import DeadLetterSettings, Settings
 from sensor_platform.staging.store import LocalStaging
-from sensor_platform_tests.mqtt.collecting import wait_until
 from sensor_platform_tests.pipeline.staged import (
     HOUR,
     Message,
@@ -29,6 +28,7 @@ from sensor_platform_tests.pipeline.staged import (
     stage,
     value,
 )
+from sensor_platform_tests.waiting import wait_until
 
 TEXT = routes(", text: true")
 SETTINGS = Settings(dead_letters=DeadLetterSettings(max_attempts=3, first_backoff_s=60))

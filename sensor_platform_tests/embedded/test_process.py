@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from sensor_platform.embedded.process import Child, Command, end, is_alive, session_members, start_time
+from sensor_platform_tests.waiting import wait_until
 
 SLEEPER = "import time; time.sleep(600)"
 #: A part with a child of its own; it says both pids.
@@ -37,12 +38,8 @@ def python(code: str) -> Command:
 
 def first_line(path: Path) -> str:
     """The first whole line of a file that a process writes."""
-    pause = threading.Event()
-    for _ in range(200):
-        if path.exists() and "\n" in path.read_text():
-            return path.read_text().splitlines()[0]
-        pause.wait(0.05)
-    raise AssertionError(f"nothing was written to {path}")
+    wait_until(lambda: path.exists() and "\n" in path.read_text(), f"a line in {path}")
+    return path.read_text().splitlines()[0]
 
 
 def gone(pid: int, *, within_s: float = 10) -> bool:

@@ -28,8 +28,8 @@ from sensor_platform_tests.mqtt.collecting import (
     publish,
     publisher,
     rows,
-    wait_until,
 )
+from sensor_platform_tests.waiting import wait_until
 
 
 def granted(home: Path) -> bool:

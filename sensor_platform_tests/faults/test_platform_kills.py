@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from sensor_platform.staging.store import open_staging
-from sensor_platform_tests.platform_process import Load, PlatformProcess, wait_until
+from sensor_platform_tests.platform_process import Load, PlatformProcess
+from sensor_platform_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sensor_platform.mqtt.publisher import Publisher
-from sensor_platform_tests.platform_process import PlatformProcess, wait_until
+from sensor_platform_tests.platform_process import PlatformProcess
+from sensor_platform_tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

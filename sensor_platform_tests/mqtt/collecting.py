@@ -5,8 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,14 +40,6 @@ def make_settings(broker: Any, home: Path, root: str, **mqtt: Any) -> Settings:
         routes_file=routes,
         mqtt=MqttSettings(**{**defaults, **mqtt}),
     )
-
-
-def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
-    """Looks again until it holds."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain for: {what}"
-        time.sleep(0.02)
 
 
 @contextmanager

@@ -25,8 +25,8 @@ from sensor_platform_tests.mqtt.collecting import (
     publish,
     publisher,
     rows,
-    wait_until,
 )
+from sensor_platform_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from sensor_platform.database.engine import Database

@@ -24,6 +24,7 @@ from sensor_platform.mqtt.publisher import Published, Publisher
 from sensor_platform.settings import MqttSettings, Settings
 from sensor_platform_tests.conftest import Broker, free_port, missing_tool
 from sensor_platform_tests.mqtt.publisher_proxy import Proxy
+from sensor_platform_tests.waiting import wait_until
 
 
 def settings_for(broker: Broker, *, url: str | None = None, **more: object) -> Settings:
@@ -219,9 +220,7 @@ def refusing_broker(tmp_path: Path) -> Iterator[str]:
     conf.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nacl_file {acl}\nuser root\n")
     path = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     with subprocess.Popen([str(path), "-c", str(conf)], stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 10
-        while not answers(port):
-            assert time.monotonic() < deadline, "mosquitto did not start"
+        wait_until(lambda: answers(port), "mosquitto to start")
         yield f"mqtt://127.0.0.1:{port}"
         process.terminate()
 

@@ -11,7 +11,8 @@ import pytest
 from sensor_platform.errors import TlsRefusedError
 from sensor_platform.mqtt.collector import Collector
 from sensor_platform_tests.conftest import free_port, missing_tool
-from sensor_platform_tests.mqtt.collecting import collecting, make_settings, originals, publish, publisher, wait_until
+from sensor_platform_tests.mqtt.collecting import collecting, make_settings, originals, publish, publisher
+from sensor_platform_tests.waiting import wait_until
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, Message, load, new_staging, routes, rows, stage
 from sensor_platform_tests.pipeline.test_any_order import assert_the_first_stands, clear, snapshot
 from sensor_platform_tests.pipeline.writer import FINAL, HOURS, work
+from sensor_platform_tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -107,8 +108,9 @@ def wait_for_commits(database: Database, wanted: int) -> None:
     """Returns when `wanted` more loads have been committed."""
     query = "SELECT coalesce(max(committed_at), '2000-01-01Z') FROM ledger"
     seen: set[datetime] = set()
-    deadline = time.monotonic() + 60
-    while len(seen) <= wanted:
-        assert time.monotonic() < deadline, "the writers commit nothing"
+
+    def enough() -> bool:
         seen.add(rows(database, query)[0][0])
-        time.sleep(0.02)
+        return len(seen) > wanted
+
+    wait_until(enough, f"{wanted} commits of the writers", 60, every_s=0.02)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import MqttSettings, Settings
 from sensor_platform.staging.store import open_staging
 from sensor_platform_tests.conftest import Broker
+from sensor_platform_tests.waiting import wait_until
 
 CLI = [sys.executable, "-m", "sensor_platform.cli"]
 
@@ -82,10 +82,7 @@ def collector(broker: Broker, home: Path, routes: str) -> Iterator[Settings]:
         thread = threading.Thread(target=one.run, name="collector under test")
         thread.start()
         try:
-            deadline = time.monotonic() + 20
-            while one.health.state != "collecting":
-                assert time.monotonic() < deadline, one.health
-                time.sleep(0.02)
+            wait_until(lambda: one.health.state == "collecting", "a connection")
             yield settings
         finally:
             one.request_stop()
@@ -98,11 +95,7 @@ def payloads(settings: Settings) -> list[bytes]:
 
 
 def wait_for_payloads(settings: Settings, count: int) -> list[bytes]:
-    deadline = time.monotonic() + 30
-    while len(found := payloads(settings)) < count:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
-    return found
+    return wait_until(lambda: found if len(found := payloads(settings)) >= count else None, f"{count} payloads", 30)
 
 
 def test_publish_hands_over_the_argument_or_standard_input(
@@ -197,9 +190,12 @@ def test_replay_waits_until_all_is_in_the_ledger(
     with waiting:
         wait_for_payloads(collector, 200)
         assert waiting.poll() is None, "staged is not in the ledger"
-        while waiting.poll() is None:
+
+        def ended() -> bool:
             process(open_staging(collector), database, load_routes(collector), settings=collector)
-            time.sleep(0.1)
+            return waiting.poll() is not None
+
+        wait_until(ended, "the replay to end", 60)
         output, errors = waiting.communicate(timeout=30)
     assert waiting.returncode == 0, errors
     assert json.loads(output) == {"published": 200, "confirmed": 200, "unmatched": 0}
