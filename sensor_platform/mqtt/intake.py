@@ -110,5 +110,6 @@ class Intake:
     def _acknowledge(self, session: Session, staged: Arrived) -> None:
         # Only after fdatasync: the broker forgets on PUBACK [MQTT-4.3.2-4].
         if staged:
+            kill_point("before_acknowledge")
             session.acknowledge(staged)
             kill_point("after_acknowledge")

@@ -53,7 +53,10 @@ def move_without_replacing(path: Path, target: Path) -> None:
     make_folder(target.parent)
     with suppress(FileExistsError):
         os.link(path, target)
+    kill_point("after_link")
     sync_folder(target.parent)
     kill_point("between_link_and_unlink")
     path.unlink()
+    kill_point("after_unlink")
     sync_folder(path.parent)
+    kill_point("after_folder_sync")

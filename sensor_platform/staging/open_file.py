@@ -61,6 +61,7 @@ class OpenFile:
         data = self._pieces.take()
         kill_point("before_write")
         write_all(self._fd, data)
+        kill_point("after_write")
         self.size_bytes += len(data)
         if self.hour is None:
             self.hour = hour_of(received_us(batch, 0))
@@ -68,7 +69,6 @@ class OpenFile:
 
     def sync(self, *, first: bool) -> None:
         """The first time the file's name must hold too, not only its bytes."""
-        kill_point("before_sync")
         if first:
             os.fsync(self._fd)
             sync_folder(self.path.parent)

@@ -24,6 +24,7 @@ from sensor_platform.staging.format import (
     number_of,
     received_us,
 )
+from sensor_platform.staging.kill_points import kill_point
 from sensor_platform.staging.open_file import OpenFile
 from sensor_platform.staging.state import CollectorState, WindowSnapshot, new_state, read_state, write_state
 from sensor_platform.staging.torn import TornFile, read_torn
@@ -51,6 +52,7 @@ def recover(folder: Path, root: Path, window: Window) -> CollectorState:
     kept = read_state(folder)
     state = kept or new_state()
     torn = [_made_durable(path) for path in sorted(folder.glob("*.arrow"))]
+    kill_point("recovery_before_state")
     if kept is None and torn:
         get_logger().warning("collector_state_lost", folder=str(folder), incarnation=state.incarnation)
     window.restore(state.window)
@@ -59,6 +61,7 @@ def recover(folder: Path, root: Path, window: Window) -> CollectorState:
             state = _replayed(file, state, window)
     state = replace(state, window=window.snapshot())
     write_state(folder, state)
+    kill_point("recovery_before_seal")
     for file in torn:
         _seal_torn(file, root)
     return state
@@ -84,6 +87,7 @@ def _made_durable(path: Path) -> TornFile:
         _keep_aside(file)
     if file.batches:
         _copy(file).replace(path)
+        kill_point("recovery_before_sync")
         sync_folder(path.parent)
     return file
 

@@ -43,7 +43,17 @@ def make_session(settings: Any) -> None:
         wait_until(lambda: granted(settings.home), "granted filters")
 
 
-POINTS = ["before_write", "before_sync", "after_sync", "after_acknowledge", "between_link_and_unlink"]
+POINTS = [
+    "before_write",
+    "after_write",
+    "after_sync",
+    "before_acknowledge",
+    "after_acknowledge",
+    "after_link",
+    "between_link_and_unlink",
+    "after_unlink",
+    "after_folder_sync",
+]
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
