@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -22,13 +23,24 @@ from sensor_platform_tests.platform_process import platform
 
 __all__ = ["platform"]  # a fixture of every folder
 
+CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+# No verdict by the clock: a busy machine is no fault. CI repeats the same examples; everybody else looks for new ones.
+hypothesis.settings.register_profile(
+    "sensor_platform",
+    deadline=None,
+    derandomize=CI,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("sensor_platform")
+
 if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
 
 
 def missing_tool(reason: str) -> NoReturn:
     """Skips the test; fails it where CI promises every tool."""
-    if os.environ.get("CI", "").lower() in ("1", "true"):
+    if CI:
         pytest.fail(f"CI has every tool, but: {reason}", pytrace=False)
     pytest.skip(reason)
 

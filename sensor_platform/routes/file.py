@@ -7,10 +7,12 @@ import difflib
 import importlib
 import importlib.resources
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -20,6 +22,7 @@ from sensor_platform.routes.filters import CAPTURES, parse_filter
 from sensor_platform.routes.model import Conflicts, Retained, Route, Routes
 from sensor_platform.settings import Settings
 from sensor_platform.transformers import registry
+from sensor_platform.transformers.registry import FormatOptions
 
 ROUTE_FILE = "routes.yaml"
 TOP_KEYS = ("routes", "transformers")
@@ -117,7 +120,8 @@ class _Reader:
                 raise self._error(line, f"{who}: {key} is missing")
         self._check_filter(entry, who)
         self._check_format(entry, line, who)
-        options = dict(entry.get("options", {}))
+        self._check_options(entry, line, who)
+        options = _plain(entry.get("options", {}))
         return Route(**{**entry, "options": options})
 
     def _check_value(self, entry: CommentedMap, key: str, value: Any, who: str) -> None:
@@ -153,6 +157,20 @@ class _Reader:
         if self.with_transformers and entry["format"] not in registry.known():
             problem = f'{who}: unknown format "{entry["format"]}".{_did_you_mean(entry["format"], registry.known())}'
             raise self._error(_line(entry, "format"), problem)
+
+    def _check_options(self, entry: CommentedMap, line: int, who: str) -> None:
+        if not self.with_transformers or "format" not in entry:
+            return
+        model = registry.get(entry["format"]).options
+        if model is None:
+            return
+        given = entry.get("options", CommentedMap())
+        try:
+            model.model_validate(_plain(given))
+        except ValidationError as err:
+            first = err.errors(include_url=False)[0]
+            at = _deepest_line(given, first["loc"], _line(entry, "options") if "options" in entry else line)
+            raise self._error(at, f"{who}: {_option_problem(model, first)}") from err
 
     def _known_keys(self, mapping: CommentedMap, known: Collection[str], who: str) -> None:
         for key in mapping:
@@ -194,6 +212,36 @@ class _Reader:
 def _line(node: CommentedMap | CommentedSeq, key: Any) -> int:
     position = node.lc.key(key) if isinstance(node, CommentedMap) else node.lc.item(key)
     return int(position[0]) + 1
+
+
+def _deepest_line(node: Any, path: Sequence[int | str], line: int) -> int:
+    """The line of what `path` leads to, as far as the file has it; `line` where it has nothing of it."""
+    for key in path:
+        if not isinstance(node, CommentedMap | CommentedSeq):
+            break
+        try:
+            line, node = _line(node, key), node[key]
+        except (KeyError, IndexError, TypeError):
+            continue  # a step of the model that the file does not show, or what is missing
+    return line
+
+
+def _option_problem(model: type[FormatOptions], error: ErrorDetails) -> str:
+    where = ".".join(map(str, ("options", *error["loc"])))
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        return f"{where} is unknown.{_did_you_mean(str(error['loc'][0]), model.model_fields)}"
+    if error["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where}: {error['msg']}"
+
+
+def _plain(node: Any) -> Any:
+    """Without the types of the YAML library, which a model or a hash would show."""
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    return node
 
 
 def _shown(value: Any) -> str:

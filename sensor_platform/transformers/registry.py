@@ -13,7 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import BaseModel, ConfigDict
+
 if TYPE_CHECKING:
+    from sensor_platform.routes.model import Route
     from sensor_platform.transformers.contract import Transformer
 
 #: Formats that come along -> the module that registers each.
@@ -22,19 +25,34 @@ BUILT_IN = {"csv": "sensor_platform.transformers.csv", "json": "sensor_platform.
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class FormatOptions(BaseModel):
+    """Base of what a format takes under `options` of a route. Refused with line and reason when the file is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+OptionsT = TypeVar("OptionsT", bound=FormatOptions)
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A format: its transformer, and the version that the ledger notes beside what it made."""
+    """A format: its transformer, and the version that the ledger notes beside what it made.
+
+    options: the model of what routes say under `options`; None: whatever they like.
+    """
 
     name: str
     version: str
     transform: "Transformer"
+    options: type[FormatOptions] | None = None
 
 
 _registered: dict[str, Registered] = {}
 
 
-def transformer(name: str, *, version: str = "1", columns: bool = False) -> Callable[[F], F]:
+def transformer(
+    name: str, *, version: str = "1", columns: bool = False, options: type[FormatOptions] | None = None
+) -> Callable[[F], F]:
     """Registers the decorated function as the format `name`.
 
     Args:
@@ -43,6 +61,7 @@ def transformer(name: str, *, version: str = "1", columns: bool = False) -> Call
         columns: False: the function takes one payload, its topic and received time, and yields dicts as in the default
             JSON route (`metric, value, timestamp, unit, quality`, also `work_unit, sensor`). True: it takes a
             `PayloadColumn` and a `Route` and returns a `Decoded`, for whole groups at once.
+        options: what routes of this format may say under `options`; the function gets it by `options_of`.
     """
 
     def register(function: F) -> F:
@@ -52,7 +71,7 @@ def transformer(name: str, *, version: str = "1", columns: bool = False) -> Call
             raise ValueError(f'format "{name}" comes with sensor_platform: choose another name')
         if known is not None and _origin(known) != (module, function.__qualname__):
             raise ValueError(f'format "{name}" is registered by {".".join(_origin(known))} already')
-        _registered[name] = Registered(name, version, function if columns else _per_payload(function))
+        _registered[name] = Registered(name, version, function if columns else _per_payload(function), options)
         return function
 
     return register
@@ -66,6 +85,14 @@ def get(name: str) -> Registered:
         return _registered[name]
     except KeyError:
         raise KeyError(f'unknown format "{name}". Known: {", ".join(known())}') from None
+
+
+def options_of(route: "Route", model: type[OptionsT]) -> OptionsT:
+    """The options of a route, as the model of its format has them; parsed once."""
+    parsed = route.__dict__.get("parsed_options")
+    if type(parsed) is not model:
+        parsed = route.__dict__["parsed_options"] = model.model_validate(dict(route.options))
+    return parsed
 
 
 def known() -> list[str]:

@@ -1,13 +1,16 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from sensor_platform.errors import ConfigurationError
 from sensor_platform.routes.file import load_routes, parse_routes
+from sensor_platform.routes.model import Route
 from sensor_platform.settings import Settings
 from sensor_platform.transformers import registry
+from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
 
 GOOD = """\
 routes:
@@ -162,3 +165,44 @@ def test_the_collector_reads_routes_without_pandas_and_without_the_modules_of_th
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout == "['p/+/+'] []\n"
+
+
+class Registers(FormatOptions):
+    """Options of a format of these tests."""
+
+    order: Literal["big", "little"]
+    fields: tuple[dict[str, int], ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("options", "line", "problem"),
+    [
+        ("{}", 5, "options.order is missing"),
+        ("\n      order: big\n      feilds: []", 7, 'options.feilds is unknown. Did you mean "fields"?'),
+        ("\n      order: middle", 6, "options.order: Input should be 'big' or 'little'"),
+        (
+            "\n      order: big\n      fields:\n        - {a: 1}\n        - {b: x}",
+            9,
+            "options.fields.1.b: Input should",
+        ),
+    ],
+)
+def test_options_of_a_format_are_refused_at_their_line(options: str, line: int, problem: str) -> None:
+    transformer("registers-of-tests", columns=True, options=Registers)(_nothing)
+    text = (
+        "routes:\n  - name: r\n    filter: a/{work_unit}/{sensor}\n    format: registers-of-tests\n"
+        f"    options: {options}\n"
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        parse_routes(text)
+    assert str(refused.value).startswith(f'routes.yaml:{line}: route "r": {problem}')
+
+
+def test_a_route_gives_its_options_as_the_model_of_its_format() -> None:
+    route = Route(name="r", filter="a/{sensor}", format="x", options={"order": "big", "fields": [{"a": 1}]})
+    assert options_of(route, Registers) == Registers(order="big", fields=({"a": 1},))
+    assert options_of(route, Registers) is options_of(route, Registers)
+
+
+def _nothing(column: Any, route: Any) -> Any:
+    raise AssertionError("no message goes this way")
