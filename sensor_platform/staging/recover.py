@@ -51,7 +51,7 @@ def recover(folder: Path, root: Path, window: Window) -> CollectorState:
         scratch.unlink()
     kept = read_state(folder)
     state = kept or new_state()
-    torn = [_made_durable(path) for path in sorted(folder.glob("*.arrow"))]
+    torn = [_made_durable(path, root) for path in sorted(folder.glob("*.arrow"))]
     kill_point("recovery_before_state")
     if kept is None and torn:
         get_logger().warning("collector_state_lost", folder=str(folder), incarnation=state.incarnation)
@@ -80,9 +80,11 @@ def _replayed(file: TornFile, state: CollectorState, window: Window) -> Collecto
     return replace(state, next_number=max(state.next_number, number_of(file.name) + 1))
 
 
-def _made_durable(path: Path) -> TornFile:
+def _made_durable(path: Path, root: Path) -> TornFile:
     """The whole batches of the file, synced in its place: what was written last may have been in memory only."""
     file = read_torn(path)
+    if _is_moved(file, root):
+        return file  # it was complete and synced before it got its second name
     if file.damaged:
         _keep_aside(file)
     if file.batches:
@@ -106,10 +108,25 @@ def _seal_torn(file: TornFile, root: Path) -> None:
         file.path.unlink()
         sync_folder(file.path.parent)
         return
-    hour = hour_of(received_us(file.batches[0].batch, 0))
-    move_without_replacing(file.path, root / folder_of(hour) / file.path.name)
+    target = _target(file, root)
+    if _is_moved(file, root):
+        target.unlink()  # that name may be in memory only, if the folder's fsync is what failed: made anew below
+    move_without_replacing(file.path, target)
     rows = sum(batch.num_rows for batch, _ in file.batches)
     get_logger().info("micro_batch_recovered", micro_batch=file.name, messages=rows)
+
+
+def _target(file: TornFile, root: Path) -> Path:
+    """Where the file is to lie, by the hour of its first message."""
+    return root / folder_of(hour_of(received_us(file.batches[0].batch, 0))) / file.path.name
+
+
+def _is_moved(file: TornFile, root: Path) -> bool:
+    """Whether it stopped half way through the move: the same file under both names."""
+    if not file.batches:
+        return False
+    target = _target(file, root)
+    return target.exists() and target.samefile(file.path)
 
 
 def _copy(file: TornFile) -> Path:

@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow.dataset as ds
 import pytest
 
 from sensor_platform.errors import CollectorBusyError, DamagedMicroBatchError, StagingError, StagingUnavailableError
-from sensor_platform.staging.format import Group, MicroBatch
+from sensor_platform.staging.clock import ReceivedClock
+from sensor_platform.staging.format import Group, MicroBatch, number_of
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.staging.groups import group, open_file, writer
 
@@ -84,6 +87,29 @@ def test_counters_run_on_over_restarts(tmp_path: Path) -> None:
     tables = [store.read(each) for each in store.micro_batches()]
     assert [table["sequence"].to_pylist() for table in tables] == [[0, 1], [2, 3], [4, 5]]
     received = [at for table in tables for at in table["received_at"].to_pylist()]
+    assert received == sorted(set(received))
+
+
+def test_files_are_in_the_order_of_counters_whatever_the_wall_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is set back by a day between two starts, and forward by a year while it runs."""
+    wall_ns = time.time_ns()
+    clock = partial(ReceivedClock, wall_ns=lambda: wall_ns)
+    monkeypatch.setattr("sensor_platform.staging.writer.ReceivedClock", clock)
+    for days in (0, -1, 365):
+        wall_ns += days * 86_400 * 10**9
+        with writer(tmp_path) as staging:
+            staging.recover()
+            for payload in (b"a", b"b"):
+                staging.stage(group(payload))
+                staging.seal()
+                wall_ns += 366 * 86_400 * 10**9 if days else 0
+    store = LocalStaging(tmp_path)
+    found = store.micro_batches()
+    assert [number_of(each.name) for each in found] == [0, 1, 2, 3, 4, 5]
+    assert [row for each in found for row in store.read(each)["sequence"].to_pylist()] == [0, 1, 2, 3, 4, 5]
+    received = [at for each in found for at in store.read(each)["received_at"].to_pylist()]
     assert received == sorted(set(received))
 
 
