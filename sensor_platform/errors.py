@@ -64,6 +64,10 @@ class SubscriptionRefusedError(BrokerError):
     """SUBACK says no for at least one filter."""
 
 
+class InvalidSubscriptionError(SensorPlatformError):
+    """A topic filter that cannot be added or removed; nothing of its batch was."""
+
+
 class ClientIdTakenError(BrokerError):
     """Another client connected with our client id."""
 

@@ -1,5 +1,6 @@
 """What most commands begin with: the settings, with the running platform's own addresses where none are set."""
 
+import getpass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,14 @@ def command_database(settings: Settings) -> "Database":
     from sensor_platform.database.engine import connect_database
 
     return connect_database(settings)
+
+
+def user_name() -> str:
+    """Who gives the command, for the records."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as containers have
+        return "cli"
 
 
 class Time(click.ParamType[Any]):

@@ -1,12 +1,11 @@
 """`sensor-platform dead-letters`: what was refused, and what to do about it."""
 
-import getpass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sensor_platform.cli.connecting import as_json as json_option
-from sensor_platform.cli.connecting import command_database, command_settings
+from sensor_platform.cli.connecting import command_database, command_settings, user_name
 
 if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
@@ -107,7 +106,7 @@ def retry(
             routes_only=routes_only,
             limit=limit,
             dry_run=dry_run,
-            by=_who(),
+            by=user_name(),
         )
         # What became of them, or would: a dry run leaves the stored letter as it was.
         letters = [{**_stored(database, row["id"]), **row} for row in report.outcomes] if as_json else []
@@ -130,7 +129,7 @@ def discard(ids: tuple[int, ...], why: str, as_json: bool) -> None:
     from sensor_platform.dead_letters.store import show as show_letter
 
     with command_database(command_settings()) as database:
-        count = discard_letters(database, ids, by=_who(), why=why)
+        count = discard_letters(database, ids, by=user_name(), why=why)
         letters = [show_letter(database, letter) for letter in ids] if as_json else []
     if as_json:
         emit_json([_keys(letter) for letter in letters])
@@ -151,10 +150,3 @@ def _stored(database: "Database", letter: int) -> dict[str, Any]:
 
 def _keys(letter: dict[str, Any]) -> dict[str, Any]:
     return {key: letter[key] for key in KEYS}
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as containers have
-        return "cli"

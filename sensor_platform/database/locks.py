@@ -15,6 +15,8 @@ MIGRATION = 0x53505F0003
 PARTITION = 0x53505F0004
 #: Whoever changes the state of alerts.
 ALERTS = 0x53505F0005
+#: Whoever adds or removes subscriptions.
+SUBSCRIPTIONS = 0x53505F0006
 
 
 def take(connection: sa.Connection, lock: int) -> None:

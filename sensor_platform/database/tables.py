@@ -266,6 +266,28 @@ collector_heartbeat = sa.Table(
     comment="What each collector says of itself",
 )
 
+subscription = sa.Table(
+    "subscription",
+    metadata,
+    sa.Column("filter", sa.Text(collation="C"), primary_key=True, comment="an MQTT topic filter"),
+    _now("added_at", "when it was added"),
+    sa.Column("added_by", sa.Text, nullable=False),
+    comment="Topic filters added while running; those of the routes stand in the route file",
+)
+
+collector_subscription = sa.Table(
+    "collector_subscription",
+    metadata,
+    sa.Column("collector", sa.Text, primary_key=True),
+    sa.Column(
+        "filter", sa.Text(collation="C"), primary_key=True, comment="as told to the broker, $share/GROUP/ included"
+    ),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, comment="what the broker said"),
+    sa.CheckConstraint("state in ('pending', 'granted', 'refused')", name="state"),
+    comment="What each collector asked its broker for, and the answer",
+)
+
 health = sa.Table(
     "health",
     metadata,

@@ -20,7 +20,8 @@ from sensor_platform.mqtt.intake import Intake
 from sensor_platform.mqtt.redelivery import RedeliveryWindow
 from sensor_platform.mqtt.session import NoAnswerError, Session
 from sensor_platform.mqtt.states import State
-from sensor_platform.mqtt.subscriptions import KeptSubscriptions, changes
+from sensor_platform.mqtt.subscriber import Standing, Subscriber
+from sensor_platform.mqtt.subscriptions import AddedSubscriptions, KeptSubscriptions, cover
 from sensor_platform.mqtt.waker import Waker
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import staging_root
@@ -58,13 +59,14 @@ class Collector:
         self._stopping = False
         self._protocol = Protocol.V311 if self._mqtt.protocol == "3.1.1" else Protocol.V5
         self._is_old_broker = False
+        self._was_refused = False
         self._short_connections = 0
 
     def __enter__(self) -> Self:
         from sensor_platform.routes.file import load_routes
 
         # The collector knows filters only; what the payloads mean is decoded elsewhere.
-        self._filters = tuple(load_routes(self._settings, with_transformers=False).filters)
+        self._of_routes = tuple(load_routes(self._settings, with_transformers=False).filters)
         self._client_id = client_id(self._settings, self._name)
         self._window = RedeliveryWindow()
         self._writer = StagingWriter(
@@ -75,6 +77,9 @@ class Collector:
             max_age_s=self._mqtt.buffer_flush_interval_ms / 1000,
         )
         self._writer.__enter__()
+        self._kept_added = AddedSubscriptions(self._writer.folder)
+        self._wanted = cover(self._of_routes, self._kept_added.read())
+        self._standing: tuple[Standing, ...] = ()
         self._figures = Figures(self._name, self._client_id)
         self._health = self._figures.snapshot()
         self._backoff = Backoff(least_s=self._mqtt.reconnect_min_s, most_s=self._mqtt.reconnect_max_s)
@@ -88,7 +93,14 @@ class Collector:
         self._waker = Waker()
         self._witness: Witness | None = None
         if self._database_url is not None:
-            self._witness = Witness(self._database_url, health=lambda: self._health, on_wish=self._waker.wake)
+            self._witness = Witness(
+                self._database_url,
+                collector=self._name,
+                health=lambda: self._health,
+                standing=lambda: self._standing,
+                on_wish=self._waker.wake,
+                on_added=self._added,
+            )
             self._witness.start()
         return self
 
@@ -111,6 +123,15 @@ class Collector:
         waker: Waker | None = getattr(self, "_waker", None)
         if waker is not None:
             waker.wake()
+
+    def _added(self, filters: tuple[str, ...]) -> None:
+        """What the database says was added while running; the witness's thread calls it when that changes."""
+        if filters != self._kept_added.read():
+            self._kept_added.write(filters)
+        wanted = cover(self._of_routes, filters)
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._waker.wake()
 
     def run(self) -> None:
         """Collects until it is told to stop."""
@@ -172,14 +193,14 @@ class Collector:
             kept = self._kept_subscriptions(session)
             if self._asks_for_5_again():
                 return
-            self._connected(session, kept)
+            subscriber = Subscriber(session, kept, ask_again_s=self._mqtt.reconnect_max_s)
+            self._connected(session, subscriber)
             while not self._should_drain():
+                self._keep_subscribed(subscriber)
                 if session.wait(self._intake.due_in_s()):
                     self._figures.packet()
                 self._intake.turn(session)
                 session.check()
-                self._standing(session.refusal)
-                session.ask_again_if_refused()
                 self._publish_health()
             self._go(State.DRAINING)
             self._intake.drain(session)
@@ -198,12 +219,12 @@ class Collector:
             return True
         return False
 
-    def _connected(self, session: Session, kept: KeptSubscriptions) -> None:
+    def _connected(self, session: Session, subscriber: Subscriber) -> None:
         self._figures.connections += 1
         self._figures.connected = True
         self._figures.packet()
-        self._subscribe(session, kept)
         self._figures.error = None
+        self._keep_subscribed(subscriber)
         get_logger().info(
             "connected",
             broker=str(session.endpoint),
@@ -219,12 +240,19 @@ class Collector:
             kept.forget()
         return kept
 
-    def _subscribe(self, session: Session, kept: KeptSubscriptions) -> None:
-        to_do = changes(self._filters, kept.read(), all_again=session.protocol is Protocol.V5)
-        if to_do.unsubscribe:
-            session.unsubscribe(to_do.unsubscribe)
-        if to_do.subscribe:
-            session.subscribe(to_do.subscribe, on_granted=lambda: kept.write(self._filters))
+    def _keep_subscribed(self, subscriber: Subscriber) -> None:
+        """A refused subscription does not end the connection: the messages of the others come all the same."""
+        subscriber.turn(self._wanted)
+        self._standing = subscriber.standing
+        refusal = subscriber.refusal
+        if refusal is None:
+            if self._was_refused:
+                self._figures.error = None
+        else:
+            self._tell(refusal)
+            if not self._retry:
+                raise refusal
+        self._was_refused = refusal is not None
 
     def _judged(self, err: BrokerError, session: Session, *, lasted_s: float) -> BrokerError:
         """What a lost connection means beyond itself: another protocol to try, or a client id used twice."""
@@ -272,14 +300,6 @@ class Collector:
         if self._figures.go(state):
             get_logger().info("collector_state", state=str(state))
         self._publish_health()
-
-    def _standing(self, refusal: SensorPlatformError | None) -> None:
-        """A refused subscription does not end the connection: the messages of the others come all the same."""
-        if refusal is None:
-            return
-        self._tell(refusal)
-        if not self._retry:
-            raise refusal
 
     def _tell(self, err: SensorPlatformError) -> None:
         if str(err) != self._figures.error:  # once, not at each attempt

@@ -14,6 +14,9 @@ from psycopg import sql
 
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.health import CollectorHealth
+from sensor_platform.mqtt.subscriber import Standing
+from sensor_platform.mqtt.subscriptions import CHANNEL
+from sensor_platform.mqtt.waker import Waker
 
 INTERVAL_S = 1.0
 CONNECT_TIMEOUT_S = 3
@@ -22,6 +25,12 @@ FIRST_WORD_S = 2.0
 OPTIONS = "-c statement_timeout=3000 -c lock_timeout=3000 -c application_name=sensor-platform-collector"
 
 READ_WISH = "select sensor_on and api_on from sensor_platform.collector_control"
+READ_ADDED = "select filter from sensor_platform.subscription order by filter"
+FORGET_STANDING = "delete from sensor_platform.collector_subscription where collector = %s"
+WRITE_STANDING = """
+    insert into sensor_platform.collector_subscription (collector, filter, state, detail)
+    select %s, * from unnest(%s::text[], %s::text[], %s::text[])
+"""
 
 _COLUMNS = [field.name for field in fields(CollectorHealth)]
 BEAT = sql.SQL(
@@ -37,15 +46,33 @@ BEAT = sql.SQL(
 
 
 class Witness:
-    """Beats once a second until it is stopped. `wished` stays as last told, and is True until it was ever told."""
+    """Beats once a second until it is stopped. `wished` stays as last told, and is True until it was ever told.
+
+    Args:
+        on_wish: called when the wish has changed.
+        on_added: called with the filters that were added while running, when they are others than before.
+    """
 
     def __init__(
-        self, database_url: str, *, health: Callable[[], CollectorHealth], on_wish: Callable[[], None]
+        self,
+        database_url: str,
+        *,
+        collector: str,
+        health: Callable[[], CollectorHealth],
+        standing: Callable[[], tuple[Standing, ...]],
+        on_wish: Callable[[], None],
+        on_added: Callable[[tuple[str, ...]], None],
     ) -> None:
         self.wished = True
         self._url = database_url
         self._health = health
         self._on_wish = on_wish
+        self._collector = collector
+        self._standing = standing
+        self._on_added = on_added
+        self._added: tuple[str, ...] | None = None
+        self._written: tuple[Standing, ...] | None = None
+        self._bell = Waker()
         self._stop = threading.Event()
         self._asked = threading.Event()
         self._in_trouble = False
@@ -61,8 +88,11 @@ class Witness:
     def stop(self) -> None:
         """A last beat, and the end of the thread; does not wait long for a database that does not answer."""
         self._stop.set()
+        self._bell.wake()
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)
+        if not self._thread.is_alive():
+            self._bell.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -81,16 +111,42 @@ class Witness:
             self._stop.wait(INTERVAL_S)
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
+        self._written = None  # another database, or the same one restored, may know nothing of it
         while True:
             stopping = self._stop.is_set()
+            self._read_added(connection)
             self._read_wish(connection)
             connection.execute(BEAT, asdict(self._health()))
+            self._write_standing(connection)
             if self._in_trouble:
                 self._in_trouble = False
                 get_logger().info("database_answers_again")
             if stopping:
                 return
-            self._stop.wait(INTERVAL_S)
+            self._rest(connection)
+
+    def _rest(self, connection: psycopg.Connection[Any]) -> None:
+        """Until the next beat, a change of the subscriptions, or the end. What no poll tells of, the next beat sees."""
+        if self._bell.wait(INTERVAL_S, fd=connection.fileno()):
+            for _ in connection.notifies(timeout=0):
+                pass
+
+    def _read_added(self, connection: psycopg.Connection[Any]) -> None:
+        added = tuple(row[0] for row in connection.execute(READ_ADDED))
+        if added != self._added:
+            self._added = added
+            self._on_added(added)
+
+    def _write_standing(self, connection: psycopg.Connection[Any]) -> None:
+        standing = self._standing()
+        if standing is self._written:
+            return
+        columns = ([s.filter for s in standing], [s.state for s in standing], [s.detail for s in standing])
+        with connection.transaction():
+            connection.execute(FORGET_STANDING, (self._collector,))
+            connection.execute(WRITE_STANDING, (self._collector, *columns))
+        self._written = standing
 
     def _read_wish(self, connection: psycopg.Connection[Any]) -> None:
         row = connection.execute(READ_WISH).fetchone()

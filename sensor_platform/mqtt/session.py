@@ -11,8 +11,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from sensor_platform.errors import BrokerError, BrokerUnreachableError, SubscriptionRefusedError
-from sensor_platform.log import get_logger
+from sensor_platform.errors import BrokerError, BrokerUnreachableError
 from sensor_platform.mqtt.connection import Protocol, connect, connection_error, endpoint, new_client, refused
 from sensor_platform.mqtt.fast_read import Arrived, FastClient
 from sensor_platform.mqtt.waker import Waker
@@ -21,6 +20,9 @@ from sensor_platform.settings import MqttSettings
 #: How long a DISCONNECT and the last acknowledgements may take to leave.
 GOODBYE_S = 2.0
 RETAIN_ONLY_IF_NEW = 1
+
+#: Hears the reasons of a SUBACK or UNSUBACK, one a filter; 3.1.1 has none in its UNSUBACK.
+OnAnswer = Callable[[list[ReasonCode]], None]
 
 
 class NoAnswerError(BrokerUnreachableError):
@@ -39,15 +41,12 @@ class Session:
         self._waker = waker
         self._error: BrokerError | None = None
         self._closing = False
-        #: Stands until the filters are granted: the messages of the others come all the same.
-        self.refusal: SubscriptionRefusedError | None = None
-        self._granted: Callable[[], None] = lambda: None
-        self._asked: tuple[str, ...] = ()
-        self._asked_at_s = 0.0
+        self._answers: dict[int, OnAnswer] = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> who waits for its answer
         client = new_client(settings, client_id=client_id, protocol=protocol, kind=FastClient, persistent=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_subscribe = self._on_subscribe
+        client.on_subscribe = self._on_answer
+        client.on_unsubscribe = self._on_answer
         client.start_reading()
         self._client = client
 
@@ -72,22 +71,22 @@ class Session:
             self.check()
         return True
 
-    def subscribe(self, filters: Sequence[str], *, on_granted: Callable[[], None]) -> None:
+    def subscribe(self, filters: Sequence[str], *, on_answer: OnAnswer) -> None:
         """QoS 1; the broker delivers each message at the lower of ours and the publisher's."""
-        self._asked, self._granted, self._asked_at_s = tuple(filters), on_granted, time.monotonic()
         if self.protocol is Protocol.V5:
             options = SubscribeOptions(qos=1, retainHandling=RETAIN_ONLY_IF_NEW)
-            self._client.subscribe([(name, options) for name in filters])
+            _, packet_id = self._client.subscribe([(name, options) for name in filters])
         else:
-            self._client.subscribe([(name, 1) for name in filters])
+            _, packet_id = self._client.subscribe([(name, 1) for name in filters])
+        self._expect(packet_id, on_answer)
 
-    def ask_again_if_refused(self) -> None:
-        """The broker's access rules may have been mended meanwhile."""
-        if self.refusal is not None and time.monotonic() - self._asked_at_s > self._settings.reconnect_max_s:
-            self.subscribe(self._asked, on_granted=self._granted)
+    def unsubscribe(self, filters: Sequence[str], *, on_answer: OnAnswer) -> None:
+        _, packet_id = self._client.unsubscribe(list(filters))
+        self._expect(packet_id, on_answer)
 
-    def unsubscribe(self, filters: Sequence[str]) -> None:
-        self._client.unsubscribe(list(filters))
+    def _expect(self, packet_id: int | None, on_answer: OnAnswer) -> None:
+        if packet_id is not None:  # None: the connection is gone, and `check` says so
+            self._answers[packet_id] = on_answer
 
     def wait(self, timeout_s: float) -> bool:
         """Until something arrived, the waker rang or the time is over. Whether something was read."""
@@ -163,17 +162,9 @@ class Session:
         else:
             self._error = BrokerUnreachableError(f"broker {self.endpoint}: the connection ended: {reason}.")
 
-    def _on_subscribe(
-        self, client: Client, userdata: object, mid: int, reasons: list[ReasonCode], properties: Properties | None
+    def _on_answer(
+        self, client: Client, userdata: object, packet_id: int, reasons: list[ReasonCode], properties: Properties | None
     ) -> None:
-        no = [f"{name} ({reason})" for name, reason in zip(self._asked, reasons, strict=False) if reason.is_failure]
-        if no:
-            self.refusal = SubscriptionRefusedError(
-                f"broker {self.endpoint}: refused to let us subscribe to {', '.join(no)}. Check its access rules."
-            )
-            return
-        self.refusal = None
-        weak = [name for name, reason in zip(self._asked, reasons, strict=False) if reason.value == 0]
-        if weak:
-            get_logger().warning("only_qos_0_granted", filters=weak)
-        self._granted()
+        on_answer = self._answers.pop(packet_id, None)
+        if on_answer is not None:
+            on_answer(reasons)

@@ -1,7 +1,6 @@
-"""Which filters to subscribe to and which to leave, given what the broker's session was told before.
+"""Which filters a collector subscribes to: those of its routes, those added while running, and what it was told before.
 
-On 3.1.1 each SUBSCRIBE brings the retained messages again, so nothing is subscribed to that the session has already; on
-MQTT 5 Retain Handling 1 says the same to the broker.
+They are reduced to a disjoint cover, since a broker delivers a message once per matching subscription.
 """
 
 import json
@@ -10,51 +9,107 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sensor_platform.log import get_logger
+from sensor_platform.routes.filters import TopicFilter, disjoint, parse_filter
 from sensor_platform.staging.durable import replace_file
 
-FILE = "subscriptions"
+GRANTED_FILE = "subscriptions"
+ASKED_FILE = "asked_subscriptions"
+ADDED_FILE = "added_subscriptions"
+SHARE = "$share/"
+#: Where the database tells of changes.
+CHANNEL = "sensor_platform_subscriptions"
+#: More would cost each comparison of filters with each other too much.
+MOST_ADDED = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What to tell the broker after a CONNACK."""
-
-    subscribe: tuple[str, ...]
-    unsubscribe: tuple[str, ...]
+def cover(of_routes: Iterable[str], added: Iterable[str]) -> tuple[str, ...]:
+    """What to subscribe to: all of both, with no topic in two of them."""
+    return tuple(each.subscription for each in disjoint([*_valid(of_routes), *_valid(added)]))
 
 
-def changes(wanted: Iterable[str], kept: Iterable[str], *, all_again: bool) -> Changes:
-    """`kept`: what the session was told before. `all_again`: subscribing twice does no harm and mends what is amiss."""
-    known = set(kept)
-    names = tuple(dict.fromkeys(wanted))
-    return Changes(
-        subscribe=tuple(name for name in names if all_again or name not in known),
-        unsubscribe=tuple(sorted(known - set(names))),
-    )
+def in_group(filters: Iterable[str], group: str | None) -> tuple[str, ...]:
+    """The filters as the broker is told them: shared with the members of `group`, if there is one."""
+    return tuple(f"{SHARE}{group}/{each}" if group else each for each in filters)
 
 
-class KeptSubscriptions:
-    """The filters that the broker last granted us, in the collector's folder. Another session knows nothing of them."""
+def without_group(told: str) -> str:
+    """The filter of `$share/GROUP/FILTER`."""
+    return told.split("/", 2)[2] if told.startswith(SHARE) else told
 
-    def __init__(self, folder: Path, *, session: str) -> None:
-        self._path = folder / FILE
-        self._session = session
+
+def _valid(filters: Iterable[str]) -> list[TopicFilter]:
+    """A row that somebody wrote by hand must not stop the others."""
+    found = []
+    for text in filters:
+        try:
+            found.append(parse_filter(text))
+        except ValueError as err:
+            get_logger().error("invalid_filter", filter=text, reason=str(err), do="remove it from the subscriptions")
+    return found
+
+
+class AddedSubscriptions:
+    """The filters that were added while running, as last read from the database: for a start without it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ADDED_FILE
 
     def read(self) -> tuple[str, ...]:
         try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-            return tuple(kept["filters"]) if kept["session"] == self._session else ()
-        except (OSError, ValueError, KeyError, TypeError):
+            return tuple(str(each) for each in json.loads(self._path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, TypeError) as err:
+            get_logger().error("added_subscriptions_unreadable", file=str(self._path), error=str(err))
             return ()
 
     def write(self, filters: Iterable[str]) -> None:
+        """A full disk costs the copy, not the subscription."""
+        try:
+            replace_file(self._path, json.dumps(list(filters), indent=1).encode())
+        except OSError as err:
+            get_logger().error("added_subscriptions_not_kept", file=str(self._path), error=str(err))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the broker's session knows. `asked`: a SUBSCRIBE may have left, and no answer was heard."""
+
+    granted: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
+
+
+class KeptSubscriptions:
+    """What the broker's session was told, in the collector's folder. Another session knows nothing of it."""
+
+    def __init__(self, folder: Path, *, session: str) -> None:
+        self._granted = folder / GRANTED_FILE
+        self._asked = folder / ASKED_FILE
+        self._session = session
+
+    def read(self) -> Told:
+        return Told(self._read(self._granted), self._read(self._asked))
+
+    def write(self, told: Told) -> None:
         """A disk that is full costs another SUBSCRIBE at the next connection, no more."""
-        if self.read() == tuple(filters):
-            return
-        text = json.dumps({"session": self._session, "filters": list(filters)}, indent=1)
-        with suppress(OSError):
-            replace_file(self._path, text.encode())
+        self._write(self._granted, told.granted)
+        self._write(self._asked, told.asked)
 
     def forget(self) -> None:
         """The broker has no session: it must be told all of them, even if we die before it granted them."""
-        self._path.unlink(missing_ok=True)
+        for path in (self._granted, self._asked):
+            path.unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> frozenset[str]:
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            return frozenset(kept["filters"]) if kept["session"] == self._session else frozenset()
+        except (OSError, ValueError, KeyError, TypeError):
+            return frozenset()
+
+    def _write(self, path: Path, filters: frozenset[str]) -> None:
+        if self._read(path) != filters:
+            text = json.dumps({"session": self._session, "filters": sorted(filters)}, indent=1)
+            with suppress(OSError):
+                replace_file(path, text.encode())

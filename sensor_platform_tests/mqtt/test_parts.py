@@ -8,7 +8,6 @@ from sensor_platform.errors import ConfigurationError
 from sensor_platform.mqtt.backoff import Backoff
 from sensor_platform.mqtt.client_id import checked_name, client_id
 from sensor_platform.mqtt.states import State, step
-from sensor_platform.mqtt.subscriptions import Changes, KeptSubscriptions, changes
 from sensor_platform.settings import MqttSettings, Settings
 
 
@@ -29,22 +28,6 @@ def test_waits_double_up_to_the_cap_and_are_short_again_after_progress() -> None
     backoff.progress()
     assert backoff.next_s() <= 1
     assert 5 <= backoff.longest_s() <= 10
-
-
-def test_filters_that_the_session_has_are_not_subscribed_to_again() -> None:
-    assert changes(["a", "b"], ["b", "c"], all_again=False) == Changes(subscribe=("a",), unsubscribe=("c",))
-    assert changes(["a", "b"], ["b", "c"], all_again=True) == Changes(subscribe=("a", "b"), unsubscribe=("c",))
-    assert changes(["a"], ["a"], all_again=False) == Changes(subscribe=(), unsubscribe=())
-
-
-def test_kept_subscriptions_are_those_of_the_same_session(tmp_path: Path) -> None:
-    kept = KeptSubscriptions(tmp_path, session="me@broker")
-    assert kept.read() == ()
-    kept.write(["a/+", "b"])
-    assert KeptSubscriptions(tmp_path, session="me@broker").read() == ("a/+", "b")
-    assert KeptSubscriptions(tmp_path, session="me@elsewhere").read() == ()
-    kept.forget()
-    assert kept.read() == ()
 
 
 def test_the_client_id_is_made_once(home: Path) -> None:

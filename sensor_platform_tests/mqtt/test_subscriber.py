@@ -1,0 +1,148 @@
+"""What is sent to the broker, in which order, when filters change; the answers are written by hand."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from sensor_platform.mqtt.connection import Protocol
+from sensor_platform.mqtt.session import OnAnswer, Session
+from sensor_platform.mqtt.subscriber import Standing, Subscriber
+from sensor_platform.mqtt.subscriptions import (
+    AddedSubscriptions,
+    KeptSubscriptions,
+    Told,
+    cover,
+    in_group,
+    without_group,
+)
+
+
+class Line:
+    """Stands where the session does: keeps what was sent, and lets a test answer."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.endpoint = "broker:1883"
+        self.sent: list[tuple[str, list[str]]] = []
+        self._on_answer: OnAnswer | None = None
+
+    def subscribe(self, filters: list[str], *, on_answer: OnAnswer) -> None:
+        self.sent.append(("subscribe", list(filters)))
+        self._on_answer = on_answer
+
+    def unsubscribe(self, filters: list[str], *, on_answer: OnAnswer) -> None:
+        self.sent.append(("unsubscribe", list(filters)))
+        self._on_answer = on_answer
+
+    def answer(self, *codes: int) -> None:
+        assert self._on_answer is not None
+        self._on_answer([ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes])  # type: ignore[no-untyped-call]
+
+
+def subscriber(folder: Path, protocol: Protocol = Protocol.V5, *, ask_again_s: float = 60) -> tuple[Subscriber, Line]:
+    line = Line(protocol)
+    kept = KeptSubscriptions(folder, session="me@broker")
+    return Subscriber(cast("Session", line), kept, ask_again_s=ask_again_s), line
+
+
+def told(folder: Path) -> Told:
+    return KeptSubscriptions(folder, session="me@broker").read()
+
+
+def test_new_filters_are_granted_before_old_ones_are_left(tmp_path: Path) -> None:
+    KeptSubscriptions(tmp_path, session="me@broker").write(Told(frozenset({"a/+", "b"})))
+    one, line = subscriber(tmp_path)
+    wanted = ("a/#", "b")
+    for _ in range(3):
+        one.turn(wanted)
+    assert line.sent == [("subscribe", ["a/#", "b"])]
+    assert one.standing == (Standing("a/#", "pending"), Standing("a/+", "granted"), Standing("b", "granted"))
+    line.answer(1, 1)
+    one.turn(wanted)
+    assert line.sent[1:] == [("unsubscribe", ["a/+"])]
+    line.answer(0)
+    one.turn(wanted)
+    assert len(line.sent) == 2
+    assert told(tmp_path) == Told(frozenset({"a/#", "b"}))
+    assert one.standing == (Standing("a/#", "granted"), Standing("b", "granted"))
+
+
+def test_3_1_1_is_told_only_what_is_new(tmp_path: Path) -> None:
+    KeptSubscriptions(tmp_path, session="me@broker").write(Told(frozenset({"a", "old"})))
+    one, line = subscriber(tmp_path, Protocol.V311)
+    one.turn(("a", "b"))
+    assert line.sent == [("subscribe", ["b"])]
+
+
+def test_a_filter_whose_wider_successor_is_refused_stays(tmp_path: Path) -> None:
+    KeptSubscriptions(tmp_path, session="me@broker").write(Told(frozenset({"a/+", "old"})))
+    one, line = subscriber(tmp_path, ask_again_s=0)
+    wanted = ("a/#",)
+    one.turn(wanted)
+    line.answer(135)
+    assert "a/# (Not authorized)" in str(one.refusal)
+    assert one.standing[:2] == (Standing("a/#", "refused", "Not authorized"), Standing("a/+", "granted"))
+    one.turn(wanted)
+    assert line.sent[1:] == [("subscribe", ["a/#"])]  # asked again: the rules may have been mended
+    line.answer(1)
+    assert one.refusal is None
+    one.turn(wanted)
+    assert line.sent[2:] == [("unsubscribe", ["a/+", "old"])]
+
+
+def test_a_filter_that_is_no_longer_wanted_is_refused_no_more(tmp_path: Path) -> None:
+    one, line = subscriber(tmp_path)
+    one.turn(("a", "b"))
+    line.answer(135, 1)
+    one.turn(("b",))
+    assert one.refusal is None
+    assert line.sent[1:] == [("unsubscribe", ["a"])]  # it may stand from before
+
+
+def test_what_was_asked_for_is_left_by_a_later_process_that_does_not_want_it(tmp_path: Path) -> None:
+    one, _ = subscriber(tmp_path)
+    one.turn(("a", "gone"))  # and killed before the answer
+    after, line = subscriber(tmp_path, Protocol.V311)
+    after.turn(("a",))
+    assert line.sent == [("subscribe", ["a"])]
+    line.answer(1)
+    after.turn(("a",))
+    assert line.sent[1:] == [("unsubscribe", ["gone"])]
+
+
+def test_many_filters_go_in_packets_of_bounded_size(tmp_path: Path) -> None:
+    one, line = subscriber(tmp_path)
+    wanted = tuple(f"t/{n}" for n in range(450))
+    while len(told(tmp_path).granted) < 450:
+        one.turn(wanted)
+        line.answer(*[1] * len(line.sent[-1][1]))
+    assert [len(filters) for _, filters in line.sent] == [200, 200, 50]
+
+
+def test_kept_subscriptions_are_those_of_the_same_session(tmp_path: Path) -> None:
+    kept = KeptSubscriptions(tmp_path, session="me@broker")
+    assert kept.read() == Told()
+    kept.write(Told(frozenset({"a/+", "b"}), frozenset({"c"})))
+    assert kept.read() == Told(frozenset({"a/+", "b"}), frozenset({"c"}))
+    assert KeptSubscriptions(tmp_path, session="me@elsewhere").read() == Told()
+    kept.forget()
+    assert kept.read() == Told()
+
+
+def test_the_cover_is_disjoint_and_survives_a_row_that_is_no_filter(tmp_path: Path) -> None:
+    assert cover(["f/+/a", "f/+/b"], ["f/#", "g/+", "no#", "g/x"]) == ("f/#", "g/+")
+    assert in_group(("f/#",), "plant") == ("$share/plant/f/#",)
+    assert in_group(("f/#",), None) == ("f/#",)
+    assert without_group("$share/plant/f/#") == "f/#"
+    assert without_group("$SYS/#") == "$SYS/#"
+
+
+@pytest.mark.parametrize("content", ["", "{", "7", json.dumps(["a", "b/+"])])
+def test_the_local_copy_is_read_or_empty(tmp_path: Path, content: str) -> None:
+    (tmp_path / "added_subscriptions").write_text(content)
+    found: Any = AddedSubscriptions(tmp_path).read()
+    assert found == (("a", "b/+") if content.startswith("[") else ())
