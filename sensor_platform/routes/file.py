@@ -1,6 +1,6 @@
 """The route file: YAML, checked by hand rather than by a schema library, so that an error is one line with its number.
 
-`routes.yaml:14: route "press-3": unknown format "modbsu". Did you mean "json"? Known: csv, json.`
+`routes.yaml:14: route "press-3": unknown format "modbsu". Did you mean "modbus"? Known: binary, csv, json, modbus.`
 """
 
 import difflib

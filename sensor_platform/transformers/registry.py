@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from sensor_platform.transformers.contract import Transformer
 
 #: Formats that come along -> the module that registers each.
-BUILT_IN = {"csv": "sensor_platform.transformers.csv", "json": "sensor_platform.transformers.json"}
+BUILT_IN = {
+    "binary": "sensor_platform.transformers.binary",
+    "csv": "sensor_platform.transformers.csv",
+    "json": "sensor_platform.transformers.json",
+    "modbus": "sensor_platform.transformers.modbus",
+}
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -44,9 +44,12 @@ def _whole_column(kind: type, raw: Sequence[Any]) -> np.ndarray | None:
     """The column where all of one type are times of the usual form; None: look at each."""
     times = _iso_column(raw) if kind is str else _integer_column(raw) if kind is int else None
     # Arrow reads years that Python has not: one verdict, whatever the company.
-    if times is None or not np.all((times >= _YEAR_ONE) & (times < _YEAR_10000)):
-        return None
-    return times
+    return None if times is None or not np.all(in_reach(times)) else times
+
+
+def in_reach(times: np.ndarray) -> np.ndarray:
+    """Which of these microseconds since 1970 Python's dates reach."""
+    return np.asarray((times >= _YEAR_ONE) & (times < _YEAR_10000))
 
 
 def _integer_column(raw: Sequence[int]) -> np.ndarray | None:

@@ -100,7 +100,7 @@ def route(line: str) -> str:
         ),
         (
             route("").replace("json", "jsno"),
-            'routes.yaml:4: route "r": unknown format "jsno". Did you mean "json"? Known: csv, json.',
+            'routes.yaml:4: route "r": unknown format "jsno". Did you mean "json"? Known: binary, csv, json, modbus.',
         ),
         (route("text: maybe"), 'routes.yaml:5: route "r": text: "maybe" is not accepted, only true or false'),
         (route("conflicts: newest"), 'route "r": conflicts: "newest" is not accepted, only all or first or last'),
@@ -113,7 +113,10 @@ def route(line: str) -> str:
         ),
         ("routes:\n- filter: a\n  format: json", "routes.yaml:2: a route without a name: name is missing"),
         ("routes:\n- name: a\n  ignore: true", 'routes.yaml:2: route "a": filter is missing'),
-        (route("").replace("    format: json\n", ""), 'routes.yaml:2: route "r": format is missing. Known: csv, json'),
+        (
+            route("").replace("    format: json\n", ""),
+            'routes.yaml:2: route "r": format is missing. Known: binary, csv, json, modbus',
+        ),
         (
             route("") + "  - {name: q, filter: 'p/+/{sensor}', format: csv, work_unit: w}",
             'routes.yaml:6: route "q": it matches the same topics as route "r"',

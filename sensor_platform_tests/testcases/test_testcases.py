@@ -57,3 +57,5 @@ def test_there_are_cases_of_each_format_that_comes_along() -> None:
     formats = [folder.relative_to(ROOT).parts[0] for folder in CASES]
     assert formats.count("json") >= 30
     assert formats.count("csv") >= 12
+    assert formats.count("binary") >= 15
+    assert formats.count("modbus") >= 15
