@@ -1,8 +1,12 @@
-"""Log lines are an event and keys, on stderr: for people on a terminal, JSON lines everywhere else."""
+"""Log lines are an event and keys, on stderr: for people on a terminal, JSON lines everywhere else.
+
+Where stderr is a file on a full disk, a line may be lost; what is at work goes on.
+"""
 
 import logging
 import sys
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -20,9 +24,24 @@ def set_up_logging(*, level: int = logging.INFO, json_lines: bool | None = None)
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
         cache_logger_on_first_use=False,
     )
+
+
+class _Unfailing:
+    """A stream that takes what it can."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def get_logger(**keys: Any) -> structlog.typing.FilteringBoundLogger:

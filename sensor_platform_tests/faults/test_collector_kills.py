@@ -1,14 +1,12 @@
-"""The collector dies, or its disk is full: every confirmed message is staged, and none counts twice.
+"""The collector dies: every confirmed message is staged, and none counts twice.
 
 Payloads have no time of their own and are equal in pairs, so only the redelivery window can tell a repeat from another.
 """
 
 import random
 import signal
-import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,6 @@ import psycopg
 import pytest
 
 from sensor_platform.embedded.postgres import EmbeddedPostgres
-from sensor_platform.errors import StagingUnavailableError
-from sensor_platform.mqtt.collector import Collector
 from sensor_platform.staging.kill_points import VARIABLE
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.mqtt.collecting import (
@@ -148,51 +144,3 @@ def test_it_goes_on_while_the_database_is_down(broker: Any, home: Path, tmp_path
             told = "select messages from sensor_platform.collector_heartbeat"
             with psycopg.connect(server.url, autocommit=True) as sql:
                 wait_until(lambda: sql.execute(told).fetchone() == (100,), "a heartbeat again")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small file system needs the right to mount: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-def test_a_full_disk_leaves_messages_with_the_broker(broker: Any, home: Path, small_disk: Path) -> None:
-    settings = make_settings(broker, home, "full").model_copy(update={"staging_url": f"file://{small_disk}"})
-    store = LocalStaging(small_disk)
-
-    def staged_payloads() -> list[bytes]:
-        tables = [store.read(each) for each in store.micro_batches()]
-        return [
-            payload
-            for table in tables
-            for payload, original in zip(table["payload"].to_pylist(), table["redelivery_of"].to_pylist(), strict=True)
-            if original is None
-        ]
-
-    sent = [b"%04d" % n + bytes(20_000) for n in range(30)]
-    with collecting(settings) as collector, publisher(broker) as client:
-        wait_until(lambda: next(small_disk.glob("_open/c0/subscriptions"), None) is not None, "granted filters")
-        filler = small_disk / "filler"
-        filler.write_bytes(bytes(1_700_000))
-        publish(client, [("full/a/b", payload) for payload in sent])
-        wait_until(lambda: "cannot stage: No space left" in str(collector.health.error), "the reason")
-        assert not collector.health.connected or collector.health.error
-        filler.unlink()
-        wait_until(lambda: len(staged_payloads()) == len(sent), "what the broker kept", 40)
-        wait_until(lambda: collector.health.error is None, "the end of the trouble")
-    assert Counter(staged_payloads()) == Counter(sent)
-
-
-def test_without_retry_a_full_disk_is_raised(broker: Any, home: Path, small_disk: Path) -> None:
-    settings = make_settings(broker, home, "full-at-start").model_copy(update={"staging_url": f"file://{small_disk}"})
-    with Collector(settings, retry=False) as collector:
-        (small_disk / "filler").write_bytes(bytes(2 * 1024 * 1024 - 8192))
-        with pytest.raises(StagingUnavailableError, match="free space"):
-            collector.run()

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from pydantic import SecretStr
 
+from sensor_platform.embedded.environment import environment_of
 from sensor_platform.mqtt.collector import Collector
 from sensor_platform.settings import MqttSettings, Settings
 from sensor_platform.staging.store import LocalStaging
@@ -57,26 +58,16 @@ def collecting(settings: Settings, **options: Any) -> Iterator[Collector]:
 
 
 @contextmanager
-def collector_process(settings: Settings, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`sensor-platform collect` as a process of its own; killed at the end if it still lives."""
-    mqtt = settings.mqtt
-    assert mqtt.password is not None
-    assert settings.routes_file is not None
-    ours = {
-        "MQTT_BROKER_URL": mqtt.broker_url,
-        "MQTT_USERNAME": mqtt.username,
-        "MQTT_PASSWORD": mqtt.password.get_secret_value(),
-        "MQTT_CLIENT_ID": mqtt.client_id,
-        "MQTT_PROTOCOL": mqtt.protocol,
-        "MQTT_BUFFER_FLUSH_INTERVAL": str(mqtt.buffer_flush_interval_ms),
-        "MQTT_RECONNECT_MIN": str(mqtt.reconnect_min_s),
-        "MQTT_RECONNECT_MAX": str(mqtt.reconnect_max_s),
-        "SENSOR_PLATFORM_HOME": str(settings.home),
-        "SENSOR_PLATFORM_ROUTES": str(settings.routes_file),
-    }
-    command = [sys.executable, "-m", "sensor_platform.cli", "collect"]
+def collector_process(
+    settings: Settings, *, prefix: Sequence[str] = (), **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`sensor-platform collect` as a process of its own; killed at the end if it still lives.
+
+    `prefix`: a command that ends by executing the one that follows it. What the collector says is in `collector.log`.
+    """
+    command = [*prefix, sys.executable, "-m", "sensor_platform.cli", "collect"]
     with (settings.home / "collector.log").open("ab") as log:
-        environ = {**os.environ, **{k: v for k, v in ours.items() if v}, **environment}
+        environ = {**os.environ, **environment_of(settings), **environment}
         process = subprocess.Popen(command, env=environ, cwd=settings.home, stderr=log)
     try:
         yield process
