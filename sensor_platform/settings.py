@@ -43,6 +43,12 @@ def _staging_url(value: str | None) -> str | None:
     return value
 
 
+def _share_group(value: str | None) -> str | None:
+    if value is not None and (not 0 < len(value.encode()) <= 200 or set(value) & set("/+#\0")):
+        raise ValueError("accepted: 1 to 200 bytes without /, + and #")
+    return value
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="forbid")
 
@@ -57,6 +63,18 @@ class MqttSettings(_Section):
         None,
         alias="MQTT_CLIENT_ID",
         description="stable client id of the collector; empty: made once, kept in the home",
+    )
+    share_group: Annotated[str | None, AfterValidator(_share_group)] = Field(
+        None,
+        alias="MQTT_SHARE_GROUP",
+        description="collectors of the same group split the messages; empty: this one takes them all",
+    )
+    collector_workers: int = Field(
+        1,
+        alias="COLLECTOR_WORKERS",
+        ge=1,
+        le=64,
+        description="collectors that `up` starts; more than one share the load",
     )
     username: str | None = Field(None, alias="MQTT_USERNAME", description="user name at the broker")
     password: SecretStr | None = Field(None, alias="MQTT_PASSWORD", description="password at the broker")

@@ -22,6 +22,7 @@ from sensor_platform.routes.model import Routes
 
 #: A collector that has not beaten for so long says nothing about the present.
 SILENT_AFTER_S = 10
+NO_ROUTE = "what no route matches is staged and becomes a dead letter, which a retry mends when the route is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,12 @@ def add(database: Database, routes: Routes, filters: Sequence[str], *, by: str) 
         there = _origins(connection, routes)
         fresh = [name for name in new if name not in there]
         notes = [f"{name} is there already: {there[name]}" for name in new if name in there]
-        notes += [note for name in fresh for note in _checked(name, new, there, routes)]
         if sum(1 for origin in there.values() if origin == "added") + len(fresh) > MOST_ADDED:
             raise InvalidSubscriptionError(
                 f"more than {MOST_ADDED} added filters: take a wider one, or put them into the route file"
             )
+        others = {name: parse_filter(name) for name in (*there, *new)}
+        notes += [note for name in fresh for note in _checked(name, others, there, routes)]
         if fresh:
             connection.execute(sa.insert(subscription), [{"filter": name, "added_by": by} for name in fresh])
             _notify(connection)
@@ -134,13 +136,13 @@ def _origins(connection: sa.Connection, routes: Routes) -> dict[str, str]:
     return {**added, **{route.topic_filter.subscription: f'route "{route.name}"' for route in routes}}
 
 
-def _checked(name: str, new: dict[str, TopicFilter], there: dict[str, str], routes: Routes) -> list[str]:
+def _checked(name: str, others: dict[str, TopicFilter], there: dict[str, str], routes: Routes) -> list[str]:
     """What is to be said of a filter that is about to be added."""
-    mine, notes = new[name], []
-    for other in dict.fromkeys((*there, *new)):
-        theirs, origin = parse_filter(other), there.get(other, "this batch")
+    mine, notes = others[name], []
+    for other, theirs in others.items():
         if other == name or not overlaps(mine, theirs):
             continue
+        origin = there.get(other, "this batch")
         if covers(theirs, mine):
             notes.append(f"{name} is covered by {other} ({origin}): it brings nothing more while that one stands")
         elif covers(mine, theirs):
@@ -152,10 +154,7 @@ def _checked(name: str, new: dict[str, TopicFilter], there: dict[str, str], rout
             )
     if not any(covers(route.topic_filter, mine) for route in routes):
         some = any(overlaps(route.topic_filter, mine) for route in routes)
-        notes.append(
-            f"{'topics of' if some else 'no route matches'} {name}{' that no route matches' if some else ''}:"
-            " such messages are staged and become dead letters (stage route) until the route file has a route for them"
-        )
+        notes.append(f"{f'not all of {name} has a route' if some else f'{name} has no route'}: {NO_ROUTE}")
     return notes
 
 

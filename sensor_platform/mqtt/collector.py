@@ -15,13 +15,15 @@ from sensor_platform.mqtt.backoff import Backoff
 from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, client_id
 from sensor_platform.mqtt.connection import Protocol, UnsupportedProtocolError
 from sensor_platform.mqtt.control import Witness
+from sensor_platform.mqtt.farewell import leave
 from sensor_platform.mqtt.health import CollectorHealth, Figures
 from sensor_platform.mqtt.intake import Intake
+from sensor_platform.mqtt.membership import may_leave
 from sensor_platform.mqtt.redelivery import RedeliveryWindow
 from sensor_platform.mqtt.session import NoAnswerError, Session
 from sensor_platform.mqtt.states import State
 from sensor_platform.mqtt.subscriber import Standing, Subscriber
-from sensor_platform.mqtt.subscriptions import AddedSubscriptions, KeptSubscriptions, cover
+from sensor_platform.mqtt.subscriptions import AddedSubscriptions, KeptSubscriptions, cover, in_group
 from sensor_platform.mqtt.waker import Waker
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import staging_root
@@ -39,6 +41,7 @@ class Collector:
         database_url: where the witness beats and reads the wish; None: nowhere, and it collects.
         managed: whether it does as the control row says.
         retry: whether it tries again after an error of the broker or the disk, rather than raising it.
+        leave: takes what the broker still holds for it, ends its session and returns.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Collector:
         managed: bool = True,
         name: str = DEFAULT_COLLECTOR,
         retry: bool = True,
+        leave: bool = False,
     ) -> None:
         self._settings = settings
         self._mqtt = settings.mqtt
@@ -56,6 +60,7 @@ class Collector:
         self._database_url = database_url
         self._managed = managed
         self._retry = retry
+        self._leave = leave
         self._stopping = False
         self._protocol = Protocol.V311 if self._mqtt.protocol == "3.1.1" else Protocol.V5
         self._is_old_broker = False
@@ -78,7 +83,7 @@ class Collector:
         )
         self._writer.__enter__()
         self._kept_added = AddedSubscriptions(self._writer.folder)
-        self._wanted = cover(self._of_routes, self._kept_added.read())
+        self._wanted = self._told_as(self._kept_added.read())
         self._standing: tuple[Standing, ...] = ()
         self._figures = Figures(self._name, self._client_id)
         self._health = self._figures.snapshot()
@@ -128,10 +133,13 @@ class Collector:
         """What the database says was added while running; the witness's thread calls it when that changes."""
         if filters != self._kept_added.read():
             self._kept_added.write(filters)
-        wanted = cover(self._of_routes, filters)
+        wanted = self._told_as(filters)
         if wanted != self._wanted:
             self._wanted = wanted
             self._waker.wake()
+
+    def _told_as(self, added: tuple[str, ...]) -> tuple[str, ...]:
+        return in_group(cover(self._of_routes, added), self._mqtt.share_group)
 
     def run(self) -> None:
         """Collects until it is told to stop."""
@@ -194,7 +202,10 @@ class Collector:
             if self._asks_for_5_again():
                 return
             subscriber = Subscriber(session, kept, ask_again_s=self._mqtt.reconnect_max_s)
-            self._connected(session, subscriber)
+            if self._leave:
+                self._stopping = True
+            else:
+                self._connected(session, subscriber)
             while not self._should_drain():
                 self._keep_subscribed(subscriber)
                 if session.wait(self._intake.due_in_s()):
@@ -203,12 +214,24 @@ class Collector:
                 session.check()
                 self._publish_health()
             self._go(State.DRAINING)
-            self._intake.drain(session)
+            if not (self._may_leave() and leave(session, subscriber, self._intake, self._wanted)):
+                self._intake.drain(session)
         except BrokerError as err:
             raise self._judged(err, session, lasted_s=time.monotonic() - began_s) from err
         finally:
             self._figures.connected = False
             session.close()
+
+    def _may_leave(self) -> bool:
+        """A member that stops leaves its share group, rather than have the broker keep a share for it."""
+        if self._leave:
+            return True
+        if not self._stopping or self._mqtt.share_group is None or self._database_url is None:
+            return False
+        if may_leave(self._database_url, self._name, self._wanted):
+            self._standing = ()
+            return True
+        return False
 
     def _asks_for_5_again(self) -> bool:
         """3.1.1 was answered and 5 was not: perhaps nobody was there then, so 5 is asked once more."""
@@ -243,7 +266,10 @@ class Collector:
     def _keep_subscribed(self, subscriber: Subscriber) -> None:
         """A refused subscription does not end the connection: the messages of the others come all the same."""
         subscriber.turn(self._wanted)
-        self._standing = subscriber.standing
+        if subscriber.standing is not self._standing:
+            self._standing = subscriber.standing
+            if self._witness is not None:
+                self._witness.ring()
         refusal = subscriber.refusal
         if refusal is None:
             if self._was_refused:

@@ -85,6 +85,10 @@ class Witness:
         """Until the database said what is wished, or that it cannot; not long for one that says nothing."""
         self._asked.wait(FIRST_WORD_S)
 
+    def ring(self) -> None:
+        """The next beat comes now: something has changed."""
+        self._bell.wake()
+
     def stop(self) -> None:
         """A last beat, and the end of the thread; does not wait long for a database that does not answer."""
         self._stop.set()

@@ -44,6 +44,11 @@ class Intake:
             self._writer.begin_session()
             self._new_session = True
 
+    @property
+    def messages(self) -> int:
+        """Staged by this process."""
+        return self._figures.messages
+
     def due_in_s(self) -> float:
         """How long the loop may sleep."""
         seal_s = self._writer.due_in_s

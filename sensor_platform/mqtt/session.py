@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -30,10 +31,13 @@ class NoAnswerError(BrokerUnreachableError):
 
 
 class Session:
-    """A connection with a persistent session, clean start off, QoS 1."""
+    """A connection with a persistent session, clean start off, QoS 1. On 3.1.1 one not `persistent` ends it."""
 
-    def __init__(self, settings: MqttSettings, *, client_id: str, protocol: Protocol, waker: Waker) -> None:
+    def __init__(
+        self, settings: MqttSettings, *, client_id: str, protocol: Protocol, waker: Waker, persistent: bool = True
+    ) -> None:
         self.protocol = protocol
+        self._client_id = client_id
         self.endpoint = endpoint(settings)
         self.connected = False
         self.session_present = False
@@ -42,7 +46,7 @@ class Session:
         self._error: BrokerError | None = None
         self._closing = False
         self._answers: dict[int, OnAnswer] = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> who waits for its answer
-        client = new_client(settings, client_id=client_id, protocol=protocol, kind=FastClient, persistent=True)
+        client = new_client(settings, client_id=client_id, protocol=protocol, kind=FastClient, persistent=persistent)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_answer
@@ -125,10 +129,27 @@ class Session:
 
     def close(self) -> None:
         """DISCONNECT, which keeps the session and its expiry; what is queued leaves first, within two seconds."""
+        self._say_goodbye(None)
+
+    def end(self) -> None:
+        """DISCONNECT, and the end of the session: the broker forgets what it holds for us. Raises a BrokerError."""
+        if self.protocol is Protocol.V5:
+            properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = 0
+            self._say_goodbye(properties)
+            return
+        self.close()  # 3.1.1 ends a session by a connection that asks for a clean one
+        clean = Session(
+            self._settings, client_id=self._client_id, protocol=self.protocol, waker=self._waker, persistent=False
+        )
+        clean.open(should_stop=lambda: False)
+        clean.close()
+
+    def _say_goodbye(self, properties: Properties | None) -> None:
         deadline_s = time.monotonic() + GOODBYE_S
         self.connected, self._closing = False, True
         if self._client.socket() is not None:
-            self._client.disconnect()
+            self._client.disconnect(properties=properties)
         while (sock := self._client.socket()) is not None and time.monotonic() < deadline_s:
             self._waker.wait(0.1, fd=sock.fileno(), for_write=True)
             self._client.loop_write()

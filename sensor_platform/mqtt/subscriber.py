@@ -68,6 +68,19 @@ class Subscriber:
         """The broker's access rules may have been mended meanwhile."""
         return bool(self._refused) and time.monotonic() - self._asked_at_s > self._ask_again_s
 
+    def unsubscribe_all(self, wanted: tuple[str, ...]) -> Callable[[], bool]:
+        """Leaves `wanted` and all that the session was told; what is returned says whether the broker has answered."""
+        self._in_flight, self.standing = True, ()
+        # Whatever becomes of us now, the next process must subscribe again.
+        self._keep(Told(asked=self._told.granted | self._told.asked | set(wanted)))
+        answers: list[list[ReasonCode]] = []
+        self._session.unsubscribe(sorted(self._told.asked), on_answer=answers.append)
+        return lambda: bool(answers)
+
+    def forget(self) -> None:
+        """The session has ended."""
+        self._kept.forget()
+
     @property
     def refusal(self) -> SubscriptionRefusedError | None:
         """Stands while a filter is refused: the messages of the others come all the same."""

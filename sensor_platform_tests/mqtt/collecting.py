@@ -82,7 +82,8 @@ def publisher(broker: Any, *, protocol: str = "5") -> Iterator[paho.Client]:
     """A stock paho client with its own thread, connected."""
     version = MQTTProtocolVersion.MQTTv5 if protocol == "5" else MQTTProtocolVersion.MQTTv311
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
-    client.username_pw_set(broker.username, broker.password)
+    if broker.username:
+        client.username_pw_set(broker.username, broker.password)
     client.max_inflight_messages_set(1000)
     connected = threading.Event()
     client.on_connect = lambda *_: connected.set()

@@ -109,6 +109,7 @@ def test_filters_that_left_the_routes_are_unsubscribed(broker: Any, home: Path, 
     with collecting(after) as collector, publisher(broker) as client:
         kept = home / "staging/_open/c0/subscriptions"
         wait_until(lambda: f"new-{protocol}" in kept.read_text(), "granted filters")
+        wait_until(lambda: f"old-{protocol}" not in kept.read_text(), "the end of the old ones")
         publish(client, [(f"old-{protocol}/a/b", b"no"), (f"new-{protocol}/a/b", b"yes")])
         wait_until(lambda: originals(after) == [b"yes"], "the message of the new filter")
 
