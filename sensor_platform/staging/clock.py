@@ -1,7 +1,8 @@
 """When a message was received: UTC microseconds that only go up, and hours that never run ahead of time that passed.
 
 A wall clock may be wrong, or be set right while we run. What comes out of here never repeats and never goes back, and
-within a process it leads the time that passed by an hour at most: a clock that jumps to 2099 makes no such files.
+within a process it leads the time that passed by an hour at most: a clock that jumps to 2099 makes no such files. One
+that was never set, as on a machine that keeps no time while it is off, is believed once it is set.
 """
 
 import time
@@ -11,6 +12,9 @@ from sensor_platform.staging.format import HOUR_US
 
 #: Goes on while the machine sleeps: after that the wall clock is ahead of `time.monotonic`, and right.
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+#: 2001-01-01, the earliest valid time: a clock before it was never set.
+SET_FROM_US = 978_307_200_000_000
 
 
 def _passed_ns() -> int:
@@ -30,8 +34,7 @@ class ReceivedClock:
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
         self._last_us = after_us
-        # What the wall clock would say if it had never been touched since we began.
-        self._offset_us = wall_ns() // 1000 - monotonic_ns() // 1000
+        self._offset_us = self._offset_now_us()
 
     @property
     def last_us(self) -> int:
@@ -50,5 +53,11 @@ class ReceivedClock:
         return first
 
     def _now_us(self) -> int:
-        passed = self._offset_us + self._monotonic_ns() // 1000
-        return min(self._wall_ns() // 1000, passed + HOUR_US)
+        wall, passed = self._wall_ns() // 1000, self._offset_us + self._monotonic_ns() // 1000
+        if passed < SET_FROM_US <= wall:
+            self._offset_us, passed = self._offset_now_us(), wall
+        return min(wall, passed + HOUR_US)
+
+    def _offset_now_us(self) -> int:
+        """With the time that passes it gives what the wall clock says if nobody touches it from now on."""
+        return self._wall_ns() // 1000 - self._monotonic_ns() // 1000

@@ -64,6 +64,16 @@ def test_a_clock_that_jumps_ahead_leads_by_an_hour_at_most() -> None:
     assert clock.take() == began + 10 * SECOND + HOUR_US
 
 
+def test_a_clock_that_was_never_set_is_believed_once_it_is() -> None:
+    clocks = Clocks(wall_us=12 * SECOND)
+    clock = clocks.clock()
+    assert clock.take() == 12 * SECOND
+    clocks.wall_us = 1_800_000_000 * SECOND
+    assert clock.take() == clocks.wall_us
+    clocks.wall_us += 24 * HOUR_US
+    assert clock.take() == 1_800_000_000 * SECOND + HOUR_US, "believed once, and held to it from then on"
+
+
 def test_a_restart_goes_on_after_what_was_handed_out() -> None:
     clocks = Clocks()
     later = clocks.wall_us + 5 * SECOND
