@@ -4,6 +4,7 @@ Whether a thing may be tried again is a property of its class, and so is the exi
 Facts are attributes; prose is in `str()`: what, where, what to do.
 """
 
+from datetime import datetime
 from typing import ClassVar, Literal, get_args
 
 EXIT_FAILED = 1
@@ -30,6 +31,28 @@ class StagingError(SensorPlatformError):
 
 class DamagedMicroBatchError(StagingError):
     """A sealed micro-batch whose bytes are not those that were written."""
+
+
+class MissingMicroBatchError(StagingError):
+    """There is no micro-batch of that name and hour."""
+
+
+class BytesDeletedError(StagingError):
+    """Retention has deleted the file of a micro-batch: what was made of it stays, the bytes cannot be had again."""
+
+    def __init__(self, micro_batch: str, *, at: datetime) -> None:
+        self.micro_batch = micro_batch
+        self.at = at
+        super().__init__(
+            f"{micro_batch}: its bytes were deleted on {at:%Y-%m-%d at %H:%M} UTC by retention. Its readings stay as "
+            "they are; STAGING_RETENTION_DAYS says how long bytes are kept."
+        )
+
+
+class ObjectStoreError(StagingError):
+    """The object store of the staging area does not answer, or refuses us: sealed micro-batches wait on the disk."""
+
+    retryable = True
 
 
 class StagingUnavailableError(StagingError):

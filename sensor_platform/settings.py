@@ -38,8 +38,13 @@ def _database_url(value: SecretStr | None) -> SecretStr | None:
 
 
 def _staging_url(value: str | None) -> str | None:
-    if value is not None and urlsplit(value).scheme != "file":
-        raise ValueError("accepted: file:///absolute/path")
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    local = parts.scheme == "file" and not parts.netloc and parts.path
+    bucket = parts.scheme == "s3" and parts.hostname and not parts.query and "@" not in parts.netloc
+    if not local and not bucket:
+        raise ValueError("accepted: file:///absolute/path, or s3://bucket/prefix")
     return value
 
 
@@ -132,6 +137,9 @@ class HealthSettings(_Section):
     collector_down_s: float = Field(
         30, alias="COLLECTOR_THRESHOLD_DOWN", ge=0, description="seconds without a heartbeat, or without a connection"
     )
+    upload_backlog_s: float = Field(
+        300, alias="STAGING_THRESHOLD_UPLOAD", ge=0, description="seconds a sealed micro-batch waits for its upload"
+    )
 
 
 class DeadLetterSettings(_Section):
@@ -173,7 +181,10 @@ class Settings(_Section):
         None, alias="DATABASE_URL", description="postgresql://...; empty: the embedded PostgreSQL"
     )
     staging_url: Annotated[str | None, AfterValidator(_staging_url)] = Field(
-        None, alias="STAGING_URL", description="file:///...; empty: under the home folder"
+        None, alias="STAGING_URL", description="file:///... or s3://bucket/prefix; empty: under the home folder"
+    )
+    staging_retention_days: float = Field(
+        0, alias="STAGING_RETENTION_DAYS", ge=0, description="processed micro-batches are deleted after this; 0: never"
     )
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)

@@ -11,7 +11,7 @@ from sensor_platform.live.bridge import Bridge
 from sensor_platform.live.hub import Hub
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import Settings
-from sensor_platform.staging.store import LocalStaging
+from sensor_platform.staging.store import Staging
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Context:
 
     settings: Settings
     database: Database
-    staging: LocalStaging
+    staging: Staging
     routes: Routes
     hub: Hub
     bridge: Bridge

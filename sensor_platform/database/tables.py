@@ -149,6 +149,7 @@ ledger = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False, server_default="1", comment="how often it was processed"),
     sa.Column("run_id", sa.Text, index=True, comment="Dagster run of the last attempt"),
     _now("committed_at", "of the last attempt"),
+    sa.Column("bytes_deleted_at", Timestamp, comment="when retention deleted its file; null: the bytes are kept"),
     sa.Index(None, "committed_at"),
     sa.CheckConstraint("staged = accepted + partial + dead_lettered + duplicate + ignored", name="messages"),
     sa.CheckConstraint("decoded = inserted + duplicate_readings + refused", name="readings"),
@@ -263,6 +264,15 @@ collector_heartbeat = sa.Table(
     sa.Column("open_messages", sa.BigInteger, nullable=False, comment="in the open micro-batch"),
     sa.Column("connections", sa.BigInteger, nullable=False, comment="made by this process"),
     sa.Column("error", sa.Text, comment="what stands in the way now, in one line"),
+    sa.Column(
+        "upload_waiting",
+        sa.BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="sealed micro-batches on its disk that wait for the object store",
+    ),
+    sa.Column("upload_waiting_since", Timestamp, comment="when the oldest of those was sealed"),
+    sa.Column("upload_error", sa.Text, comment="why uploads fail now, in one line"),
     comment="What each collector says of itself",
 )
 

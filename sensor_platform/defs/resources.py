@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
     from sensor_platform.routes.model import Routes
     from sensor_platform.staging.format import MicroBatch
-    from sensor_platform.staging.store import LocalStaging
+    from sensor_platform.staging.store import Staging
 
 REMEMBERED_COUNTS = 50_000
 RECENT = timedelta(hours=3)
@@ -57,7 +57,7 @@ class Platform:
         return database
 
     @cached_property
-    def staging(self) -> "LocalStaging":
+    def staging(self) -> "Staging":
         from sensor_platform.staging.store import open_staging
 
         return open_staging(self.settings)
@@ -94,5 +94,6 @@ class Platform:
         One that is stuck, being damaged, waits for a person: nothing else waits with it.
         """
         waiting = [micro_batch for micro_batch in self.pending(now=now) if micro_batch.name not in self.stuck]
-        sealed = [self.staging.path(micro_batch).stat().st_mtime for micro_batch in waiting]
-        return max(now.timestamp() - min(sealed), 0.0) if sealed else 0.0
+        sealed = [self.staging.sealed_at(micro_batch) for micro_batch in waiting]
+        first = min((at for at in sealed if at is not None), default=now)
+        return max((now - first).total_seconds(), 0.0)

@@ -1,4 +1,4 @@
-"""While the database is down, or not named yet, a sensor's tick is a skip with the reason, not a storm of failures."""
+"""While the database or the object store is down, a tick of a sensor is a skip with the reason, not a failure."""
 
 import functools
 from collections.abc import Callable
@@ -6,20 +6,20 @@ from typing import ParamSpec, TypeVar
 
 from dagster import SkipReason
 
-from sensor_platform.errors import ConfigurationError, DatabaseUnavailableError
+from sensor_platform.errors import ConfigurationError, DatabaseUnavailableError, ObjectStoreError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def skip_without_database(evaluate: Callable[P, R]) -> Callable[P, R | SkipReason]:
+def skip_while_unavailable(evaluate: Callable[P, R]) -> Callable[P, R | SkipReason]:
     """Wraps the function of a sensor or schedule."""
 
     @functools.wraps(evaluate)
     def tick(*args: P.args, **kwargs: P.kwargs) -> R | SkipReason:
         try:
             return evaluate(*args, **kwargs)
-        except (DatabaseUnavailableError, ConfigurationError) as err:
+        except (DatabaseUnavailableError, ObjectStoreError, ConfigurationError) as err:
             return SkipReason(str(err))
 
     return tick

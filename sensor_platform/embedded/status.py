@@ -19,7 +19,7 @@ from sensor_platform.pipeline.accounting import MESSAGE_COLUMNS, READING_COLUMNS
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
-from sensor_platform.staging.store import LocalStaging, open_staging
+from sensor_platform.staging.store import Staging, open_staging
 
 #: The collector beats every second, the daemon every half minute.
 COLLECTOR_STALE_AFTER_S = 10.0
@@ -37,7 +37,7 @@ class Counts:
     dead_letters_pending: int
 
 
-def count(staging: LocalStaging, database: Database) -> Counts:
+def count(staging: Staging, database: Database) -> Counts:
     """The counts at one instant: no message is missed or counted twice, whatever is sealed or loaded meanwhile.
 
     The ledger is looked at first: what is loaded after that look still counts as pending, from its file. Then the
@@ -51,7 +51,7 @@ def count(staging: LocalStaging, database: Database) -> Counts:
     return Counts(messages + MessageCounts(staged=pending), readings, pending, letters)
 
 
-def _messages_in(staging: LocalStaging, micro_batch: MicroBatch) -> int:
+def _messages_in(staging: Staging, micro_batch: MicroBatch) -> int:
     """0 where its file is damaged: nobody can say, and the check of readings names it."""
     try:
         return staging.count(micro_batch)
@@ -74,7 +74,7 @@ def _look_at_ledger(database: Database, hours: set[datetime]) -> tuple[MessageCo
     return MessageCounts(*row[:split]), ReadingCounts(*row[split:]), waiting, loaded
 
 
-def _look_at_staging(staging: LocalStaging) -> tuple[list[MicroBatch], int]:
+def _look_at_staging(staging: Staging) -> tuple[list[MicroBatch], int]:
     sealed = staging.micro_batches()
     while True:
         open_messages = staging.open_messages()
@@ -98,7 +98,7 @@ def status(settings: Settings, running: Running | None) -> dict[str, Any]:
     return {"ready": ready, "parts": parts, **found}
 
 
-def _from_database(database: Database, staging: LocalStaging) -> dict[str, Any]:
+def _from_database(database: Database, staging: Staging) -> dict[str, Any]:
     counts = count(staging, database)
     firing = sa.select(sa.func.count()).where(alert.c.state.in_(("firing", "acknowledged")))
     with database.connect() as connection:

@@ -6,22 +6,25 @@ whoever measures, whenever, finds the same, and a restart forgets nothing.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from sensor_platform.database.tables import collector_control, collector_heartbeat, dead_letter, health, ledger
+from sensor_platform.errors import ObjectStoreError
 
 if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
-    from sensor_platform.staging.store import LocalStaging
+    from sensor_platform.staging.store import Staging
 
 PLATFORM = "platform"
 RATE_WINDOW = timedelta(minutes=1)
 #: Heartbeats come every few seconds: over less than this, a rate would show their rhythm.
 RATE_AT_LEAST = timedelta(seconds=10)
 ERROR_WINDOW = timedelta(minutes=5)
+#: Hours in which the staging lag is looked for.
+LOOK_BACK = timedelta(hours=3)
 #: Rows older than this are deleted by `record`.
 KEEP = timedelta(days=14)
 #: Dead letters that a retry will still look at.
@@ -45,7 +48,7 @@ class Figure:
     value: float | None
 
 
-def measure(database: "Database", staging: "LocalStaging", *, now: datetime) -> list[Figure]:
+def measure(database: "Database", staging: "Staging", *, now: datetime) -> list[Figure]:
     """Every figure as it stands at `now`. Reads only."""
     lag = Figure(STAGING_LAG, PLATFORM, _staging_lag_s(database, staging, now=now))
     with database.connect() as connection:
@@ -154,15 +157,30 @@ def _age_s(beat: sa.Row[Any], *, now: datetime) -> float:
     return max(silent_s, away_s, 0.0)
 
 
-def _staging_lag_s(database: "Database", staging: "LocalStaging", *, now: datetime) -> float:
-    """For how long the oldest sealed micro-batch has been waiting to be loaded; 0 when none is."""
+def _staging_lag_s(database: "Database", staging: "Staging", *, now: datetime) -> float | None:
+    """For how long the oldest sealed micro-batch has been waiting to be loaded; 0 when none is.
+
+    None while the object store does not answer: nobody knows.
+    """
     from sensor_platform.pipeline.process import pending
 
-    waiting = pending(staging, database)
-    if not waiting:
-        return 0.0
-    sealed_at = datetime.fromtimestamp(staging.path(waiting[0]).stat().st_mtime, UTC)
-    return max((now - sealed_at).total_seconds(), 0.0)
+    try:
+        waiting = pending(staging, database, hours=(_first_hour_to_look_at(database, now=now), None))
+        sealed_at = staging.sealed_at(waiting[0]) if waiting else None
+    except ObjectStoreError:
+        return None
+    return 0.0 if sealed_at is None else max((now - sealed_at).total_seconds(), 0.0)
+
+
+def _first_hour_to_look_at(database: "Database", *, now: datetime) -> datetime | None:
+    """Late uploads and recovered files aside, what is pending lies in the last hours, or behind the newest loaded one.
+
+    None, for all of them, where nothing was ever loaded. A staging area of years has millions of files.
+    """
+    with database.connect() as connection:
+        newest: datetime | None = connection.execute(sa.select(sa.func.max(ledger.c.hour))).scalar()
+    recent = (now - LOOK_BACK).replace(minute=0, second=0, microsecond=0)
+    return None if newest is None else min(newest, recent)
 
 
 def _freshness_s(connection: sa.Connection, *, now: datetime) -> float | None:

@@ -27,6 +27,7 @@ from sensor_platform.mqtt.subscriptions import AddedSubscriptions, KeptSubscript
 from sensor_platform.mqtt.waker import Waker
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import staging_root
+from sensor_platform.staging.uploader import open_uploader
 from sensor_platform.staging.writer import StagingWriter
 
 #: Connections that end this soon, this often, without a word: MQTT 3.1.1 has none for a stolen client id.
@@ -96,6 +97,9 @@ class Collector:
             on_commit=self._backoff.progress,
         )
         self._waker = Waker()
+        self._uploader = open_uploader(self._settings)
+        if self._uploader is not None:
+            self._uploader.start()
         self._witness: Witness | None = None
         if self._database_url is not None:
             self._witness = Witness(
@@ -112,6 +116,9 @@ class Collector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._uploader is not None:
+            self._uploader.stop()
+            self._publish_health()
         if self._witness is not None:
             self._witness.stop()
         self._writer.__exit__(kind, error, trace)
@@ -334,4 +341,6 @@ class Collector:
 
     def _publish_health(self) -> None:
         self._figures.open_messages = self._writer.open_messages
+        if self._uploader is not None:
+            self._figures.uploads = self._uploader.backlog
         self._health = self._figures.snapshot()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sensor_platform.mqtt.states import State, step
+from sensor_platform.staging.uploader import Backlog
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class CollectorHealth:
     open_messages: int
     connections: int
     error: str | None
+    upload_waiting: int
+    upload_waiting_since: datetime | None
+    upload_error: str | None
 
 
 class Figures:
@@ -45,6 +49,7 @@ class Figures:
         self.since = datetime.now(UTC)
         self.connected = False
         self.error: str | None = None
+        self.uploads = Backlog()
         self.last_packet_s: float | None = None  # wall clock, seconds: a float a read, not a datetime
         self.last_commit_s: float | None = None
         self.messages = 0
@@ -91,6 +96,9 @@ class Figures:
             open_messages=self.open_messages,
             connections=self.connections,
             error=self.error,
+            upload_waiting=self.uploads.files,
+            upload_waiting_since=self.uploads.since,
+            upload_error=self.uploads.error,
         )
 
 

@@ -23,7 +23,7 @@ from sensor_platform.pipeline.standing import as_time
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
-from sensor_platform.staging.store import LocalStaging
+from sensor_platform.staging.store import Staging
 
 #: A group is loaded in one transaction: enough that it costs little a message, few enough that memory stays bounded.
 GROUP_MESSAGES = 50_000
@@ -44,14 +44,14 @@ class DamagedMicroBatchesError(DamagedMicroBatchError):
 
 
 def pending(
-    staging: LocalStaging, database: Database, *, hours: tuple[datetime | None, datetime | None] = (None, None)
+    staging: Staging, database: Database, *, hours: tuple[datetime | None, datetime | None] = (None, None)
 ) -> list[MicroBatch]:
     """Sealed micro-batches of `hours` that are not in the ledger, oldest hour first."""
     return not_in_ledger(database, staging.micro_batches(*hours))
 
 
 def process(
-    staging: LocalStaging,
+    staging: Staging,
     database: Database,
     routes: Routes,
     *,
@@ -96,7 +96,7 @@ def not_in_ledger(database: Database, found: list[MicroBatch]) -> list[MicroBatc
 
 
 def _groups(
-    staging: LocalStaging, found: list[MicroBatch], damaged: dict[str, str], seconds: dict[str, float]
+    staging: Staging, found: list[MicroBatch], damaged: dict[str, str], seconds: dict[str, float]
 ) -> Iterator[list[Read]]:
     """The micro-batches read, a bounded group at a time. Those that cannot be read are noted in `damaged`."""
     group: list[Read] = []

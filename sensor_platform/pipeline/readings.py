@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import SCHEMA, Timestamp, sensor, work_unit
-from sensor_platform.errors import SensorPlatformError
+from sensor_platform.errors import BytesDeletedError, SensorPlatformError
 from sensor_platform.routes.filters import parse_filter
-from sensor_platform.staging.store import LocalStaging
+from sensor_platform.staging.format import MicroBatch
+from sensor_platform.staging.store import Staging
 
 COLUMNS = ("work_unit", "sensor", "metric", "time", "value", "text", "unit", "quality")
 
@@ -84,12 +85,13 @@ def _frame(rows: Sequence[sa.Row[Any]]) -> pd.DataFrame:
     return frame.astype({"time": "datetime64[us, UTC]", "value": "float64"})
 
 
-def trace(database: Database, staging: LocalStaging, sensor: str, metric: str, time: datetime) -> list[dict[str, Any]]:
+def trace(database: Database, staging: Staging, sensor: str, metric: str, time: datetime) -> list[dict[str, Any]]:
     """From a number to its bytes: every reading that stands at this time, with the message that it came from.
 
     Raises:
         UnknownSensorError: no sensor, or more than one, goes by that name.
-        StagingError: the micro-batch is gone, or damaged.
+        BytesDeletedError: retention has deleted the file of the micro-batch.
+        StagingError: the micro-batch is gone, or damaged, or the object store does not answer.
     """
     with database.connect() as connection:
         unit, name = find_sensor(connection, sensor)
@@ -98,7 +100,7 @@ def trace(database: Database, staging: LocalStaging, sensor: str, metric: str, t
     return [_traced(row, staging) for row in rows]
 
 
-def _traced(row: sa.RowMapping, staging: LocalStaging) -> dict[str, Any]:
+def _traced(row: sa.RowMapping, staging: Staging) -> dict[str, Any]:
     topic, payload = _message(row, staging)
     made_by = row["made_by"]
     routes = made_by["routes"] if made_by else row["route_versions"]
@@ -117,14 +119,13 @@ def _traced(row: sa.RowMapping, staging: LocalStaging) -> dict[str, Any]:
     }
 
 
-def _message(row: sa.RowMapping, staging: LocalStaging) -> tuple[bytes, bytes]:
+def _message(row: sa.RowMapping, staging: Staging) -> tuple[bytes, bytes]:
     """Topic and payload. A message that once was a dead letter has its bytes in the database too."""
     if row["topic"] is not None:
         return row["topic"], row["payload"]
-    micro_batch = staging.find(row["micro_batch"])
-    if micro_batch is None:
-        raise SensorPlatformError(f"{row['micro_batch']}: this micro-batch is not in the staging area {staging.root}")
-    messages = staging.read(micro_batch)
+    if row["bytes_deleted_at"] is not None:
+        raise BytesDeletedError(row["micro_batch"], at=row["bytes_deleted_at"])
+    messages = staging.read(MicroBatch(row["hour"].astimezone(UTC), row["micro_batch"]))
     message = messages.filter(pc.equal(messages["sequence"], row["sequence"])).to_pylist()[0]
     return message["topic"], message["payload"]
 

@@ -15,7 +15,7 @@ from sensor_platform.pipeline.accounting import MESSAGE_COLUMNS, READING_COLUMNS
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.simulator.published_log import PublishedLog
 from sensor_platform.staging.format import MicroBatch
-from sensor_platform.staging.store import LocalStaging
+from sensor_platform.staging.store import Staging
 from sensor_platform.transformers.contract import WHOLE_MESSAGE
 
 
@@ -48,7 +48,7 @@ class Account:
     freshness_s: dict[str, float | None]
 
 
-def account(staging: LocalStaging, database: Database, log: PublishedLog, *, since: datetime) -> Account:
+def account(staging: Staging, database: Database, log: PublishedLog, *, since: datetime) -> Account:
     """Looks up every confirmed id of `log` in the micro-batches received since `since`."""
     found = find(staging, database, log, since=since)
     confirmed, readings = np.array(log.confirmed), np.array(log.readings)
@@ -69,7 +69,7 @@ def account(staging: LocalStaging, database: Database, log: PublishedLog, *, sin
     return Account(lost_numbers, doubled_numbers, found.unloaded, refused, percentiles)
 
 
-def find(staging: LocalStaging, database: Database, log: PublishedLog, *, since: datetime) -> Found:
+def find(staging: Staging, database: Database, log: PublishedLog, *, since: datetime) -> Found:
     """One micro-batch at a time: memory is bounded by one of them."""
     found = Found(len(log))
     first_hour = since.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
@@ -78,9 +78,7 @@ def find(staging: LocalStaging, database: Database, log: PublishedLog, *, since:
     return found
 
 
-def _look_into(
-    micro_batch: MicroBatch, staging: LocalStaging, database: Database, log: PublishedLog, found: Found
-) -> None:
+def _look_into(micro_batch: MicroBatch, staging: Staging, database: Database, log: PublishedLog, found: Found) -> None:
     table = staging.read(micro_batch).select(["sequence", "payload", "redelivery_of"])
     numbers = {}
     for sequence, payload, redelivery_of in zip(*(column.to_pylist() for column in table.columns), strict=True):

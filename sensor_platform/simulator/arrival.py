@@ -16,7 +16,7 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import ledger
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.staging.format import MicroBatch
-from sensor_platform.staging.store import LocalStaging
+from sensor_platform.staging.store import Staging
 
 POLL_S = 0.25
 
@@ -42,7 +42,7 @@ class Arrived:
 class Arrival:
     """Our messages in the micro-batches received since `since`. Each micro-batch is read once."""
 
-    def __init__(self, staging: LocalStaging, database: Database, *, since: datetime, count_ours: CountOurs) -> None:
+    def __init__(self, staging: Staging, database: Database, *, since: datetime, count_ours: CountOurs) -> None:
         self._staging = staging
         self._database = database
         self._first_hour = since.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)

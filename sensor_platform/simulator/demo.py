@@ -24,7 +24,7 @@ from sensor_platform.simulator.account import Account, LedgerSums, account, aler
 from sensor_platform.simulator.arrival import POLL_S, Arrival
 from sensor_platform.simulator.fleet import Fleet, FleetMessage
 from sensor_platform.simulator.published_log import PublishedLog
-from sensor_platform.staging.store import LocalStaging, open_staging
+from sensor_platform.staging.store import Staging, open_staging
 
 DRAIN_S = 120
 WATCH_EVERY_S = 1.0
@@ -130,7 +130,7 @@ class Demo:
             self._handed_over += 1
             yield message
 
-    def _drain(self, staging: LocalStaging, database: Database, log: PublishedLog) -> None:
+    def _drain(self, staging: Staging, database: Database, log: PublishedLog) -> None:
         """Waits until all that is staged is in the ledger, but not for ever: what is not then counts as pending."""
 
         def count_ours(table: pa.Table) -> int:
@@ -146,7 +146,7 @@ class Demo:
         if self._stop.is_set():
             raise self._failure or StoppedError("stopped before all was loaded")
 
-    def _account(self, staging: LocalStaging, database: Database, log: PublishedLog, published: Published) -> Outcome:
+    def _account(self, staging: Staging, database: Database, log: PublishedLog, published: Published) -> Outcome:
         found = account(staging, database, log, since=self._ready_at)
         sums = ledger_sums(database, since=self._ready_at)
         left = waiting(staging, database)
@@ -173,7 +173,7 @@ class Demo:
         count: int = answer.raise_for_status().json()["data"]["runsOrError"]["count"]
         return count
 
-    def _watch(self, staging: LocalStaging, database: Database) -> None:
+    def _watch(self, staging: Staging, database: Database) -> None:
         last_count, last_at = 0, time.monotonic()
         while not self._over.wait(WATCH_EVERY_S):
             try:
@@ -195,7 +195,7 @@ class Demo:
             self._on_progress(Progress(self._phase, left_s, rate, count, staged, loaded, letters))
 
 
-def waiting(staging: LocalStaging, database: Database) -> int:
+def waiting(staging: Staging, database: Database) -> int:
     """Messages on disk that are not in the ledger."""
     return staging.open_messages() + sum(staging.count(micro_batch) for micro_batch in pending(staging, database))
 

@@ -1,15 +1,20 @@
-"""The staging area as its readers see it: sealed micro-batches by received hour, each read checked against its crc."""
+"""The staging area as its readers see it: sealed micro-batches by received hour, each read checked against its crc.
+
+One contract, `Staging`, and two areas that keep it: a local disk, here, and an object store, in `object_staging`.
+"""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
-from sensor_platform.errors import DamagedMicroBatchError, StagingError
-from sensor_platform.staging.format import SCHEMA, MicroBatch, folder_of, is_whole
+from sensor_platform.errors import MissingMicroBatchError
+from sensor_platform.staging.format import MicroBatch, folder_of
+from sensor_platform.staging.read import count_messages, damaged, hour_of_folder, read_messages
 from sensor_platform.staging.torn import count_rows
 
 if TYPE_CHECKING:
@@ -20,14 +25,51 @@ OPEN_FOLDER = "_open"
 SUFFIX = ".arrow"
 
 
+class Staging(Protocol):
+    """What every staging area does. An object store may raise ObjectStoreError from any of it."""
+
+    @property
+    def where(self) -> str:
+        """Its place, for people."""
+
+    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+        """Sealed micro-batches received in [start, end), oldest hour first, then by name."""
+
+    def find(self, name: str) -> MicroBatch | None:
+        """The sealed micro-batch of that name; looks at every hour."""
+
+    def read(self, micro_batch: MicroBatch) -> pa.Table:
+        """Every message of it, in received order.
+
+        Raises:
+            DamagedMicroBatchError: its bytes are not those that were written.
+            MissingMicroBatchError: there is no such file.
+        """
+
+    def count(self, micro_batch: MicroBatch) -> int:
+        """Messages in it. Raises as `read` does."""
+
+    def sealed_at(self, micro_batch: MicroBatch) -> datetime | None:
+        """When it was sealed, or, in an object store, uploaded; None when it is gone."""
+
+    def delete(self, micro_batch: MicroBatch) -> None:
+        """Its file is gone when this returns, for ever; one that is gone already is no error."""
+
+    def open_messages(self) -> int:
+        """Messages in files of this machine that are not sealed yet. Looks only: their collector may be writing."""
+
+
 class LocalStaging:
-    """A staging area on a local disk. Reads only; the collector's writer is in `staging.writer`."""
+    """A staging area on a local disk. The collector's writer is in `staging.writer`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def where(self) -> str:
+        return str(self.root)
+
     def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
-        """Sealed micro-batches received in [start, end), oldest hour first, then by name."""
         found = [
             MicroBatch(hour, file.stem)
             for hour, folder in self._hours()
@@ -40,78 +82,73 @@ class LocalStaging:
         return self.root / folder_of(micro_batch.hour) / f"{micro_batch.name}{SUFFIX}"
 
     def find(self, name: str) -> MicroBatch | None:
-        """The sealed micro-batch of that name."""
         hours = (hour for hour, folder in self._hours() if (folder / f"{name}{SUFFIX}").exists())
         hour = next(hours, None)
         return None if hour is None else MicroBatch(hour, name)
 
     def read(self, micro_batch: MicroBatch) -> pa.Table:
-        """Every message of it, in received order.
-
-        Raises:
-            DamagedMicroBatchError: its bytes are not those that were written.
-            StagingError: there is no such file.
-        """
-        batches = []
-        with self._reader(micro_batch) as reader:
-            for place in range(reader.num_record_batches):
-                batch, metadata = _batch(reader, place, self.path(micro_batch))
-                if not is_whole(batch, metadata):
-                    raise _damaged(self.path(micro_batch), f"record batch {place} does not match its crc")
-                batches.append(batch)
-        return pa.Table.from_batches(batches, schema=SCHEMA)
+        path = self.path(micro_batch)
+        with _opened(path) as source:
+            return read_messages(source, str(path))
 
     def count(self, micro_batch: MicroBatch) -> int:
-        """Messages in it."""
-        with self._reader(micro_batch) as reader:
-            path = self.path(micro_batch)
-            return sum(_batch(reader, place, path)[0].num_rows for place in range(reader.num_record_batches))
+        path = self.path(micro_batch)
+        with _opened(path) as source:
+            return count_messages(source, str(path))
+
+    def sealed_at(self, micro_batch: MicroBatch) -> datetime | None:
+        with suppress(FileNotFoundError):
+            return datetime.fromtimestamp(self.path(micro_batch).stat().st_mtime, UTC)
+        return None
+
+    def delete(self, micro_batch: MicroBatch) -> None:
+        path = self.path(micro_batch)
+        path.unlink(missing_ok=True)
+        for folder in (path.parent, path.parent.parent):
+            with suppress(OSError):  # not empty
+                folder.rmdir()
 
     def open_messages(self) -> int:
-        """Messages in files that are not sealed yet. Looks only: their collector may be writing."""
         return sum(count_rows(file) for file in self.root.glob(f"{OPEN_FOLDER}/*/*{SUFFIX}"))
+
+    def is_moving(self, micro_batch: MicroBatch) -> bool:
+        """Whether the collector is about to take away the name under which the file was open."""
+        collector = micro_batch.name.rsplit("-", 2)[0]
+        return (self.root / OPEN_FOLDER / collector / f"{micro_batch.name}{SUFFIX}").exists()
 
     def _hours(self) -> Iterator[tuple[datetime, Path]]:
         for folder in self.root.glob("dt=*/hour=*"):
-            try:
-                at = datetime.strptime(f"{folder.parent.name} {folder.name} +0000", "dt=%Y-%m-%d hour=%H %z")
-            except ValueError:
-                continue  # not ours
-            yield at.astimezone(UTC), folder
-
-    def _reader(self, micro_batch: MicroBatch) -> pa.ipc.RecordBatchFileReader:
-        path = self.path(micro_batch)
-        try:
-            reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        except FileNotFoundError as err:
-            raise StagingError(f"{path}: no such micro-batch. Was it moved or deleted by hand?") from err
-        except (pa.ArrowException, OSError) as err:
-            raise _damaged(path, str(err)) from err
-        if reader.schema.remove_metadata() != SCHEMA:
-            raise _damaged(path, "its columns are not those of a micro-batch")
-        return reader
+            hour = hour_of_folder(f"{folder.parent.name}/{folder.name}")
+            if hour is not None:
+                yield hour, folder
 
 
-def open_staging(settings: "Settings") -> LocalStaging:
-    """The staging area of the settings; a `staging` folder in the home when they name none."""
-    return LocalStaging(staging_root(settings))
+def open_staging(settings: "Settings") -> Staging:
+    """The staging area of the settings; a `staging` folder in the home when they name none. Connects to nothing."""
+    root = staging_root(settings)
+    if settings.staging_url is not None and is_object_store(settings.staging_url):
+        from sensor_platform.staging.object_staging import ObjectStaging
+        from sensor_platform.staging.object_store import Bucket
+
+        return ObjectStaging(LocalStaging(root), Bucket(settings.staging_url))
+    return LocalStaging(root)
 
 
 def staging_root(settings: "Settings") -> Path:
-    if settings.staging_url is None:
+    """The local folder: the staging area itself, or, with an object store, what waits to be uploaded."""
+    if settings.staging_url is None or is_object_store(settings.staging_url):
         return settings.home / "staging"
     return Path(unquote(urlsplit(settings.staging_url).path))
 
 
-def _batch(
-    reader: pa.ipc.RecordBatchFileReader, place: int, path: Path
-) -> tuple[pa.RecordBatch, dict[bytes, bytes] | None]:
+def is_object_store(url: str) -> bool:
+    return urlsplit(url).scheme == "s3"
+
+
+def _opened(path: Path) -> pa.NativeFile:
     try:
-        got = reader.get_batch_with_custom_metadata(place)
+        return pa.memory_map(str(path))
+    except FileNotFoundError as err:
+        raise MissingMicroBatchError(f"{path}: no such micro-batch. Was it moved or deleted by hand?") from err
     except (pa.ArrowException, OSError) as err:
-        raise _damaged(path, f"record batch {place}: {err}") from err
-    return got.batch, got.custom_metadata
-
-
-def _damaged(path: Path, why: str) -> DamagedMicroBatchError:
-    return DamagedMicroBatchError(f"{path}: {why}. Restore the file from a copy, or move it away to go on without it.")
+        raise damaged(str(path), str(err)) from err

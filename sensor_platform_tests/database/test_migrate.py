@@ -46,7 +46,7 @@ def test_several_processes_may_upgrade_at_once_and_again(database_url: str) -> N
             for done in [pool.submit(upgrade, database) for _ in range(4)]:
                 done.result(timeout=60)
         upgrade(database)
-        assert rows(database, "SELECT version_num FROM alembic_version") == [("0002",)]
+        assert rows(database, "SELECT version_num FROM alembic_version") == [("0003",)]
         assert rows(database, "SELECT count(*) FROM installation") == [(1,)]
 
 

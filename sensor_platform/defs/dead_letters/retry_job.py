@@ -10,7 +10,7 @@ from sensor_platform.defs import names
 from sensor_platform.defs.dead_letters.due import count_due
 from sensor_platform.defs.ingest.describe import markdown_table
 from sensor_platform.defs.resources import Platform
-from sensor_platform.defs.unavailable import skip_without_database
+from sensor_platform.defs.unavailable import skip_while_unavailable
 
 if TYPE_CHECKING:
     from sensor_platform.dead_letters.retry import RetryReport
@@ -79,7 +79,7 @@ def dead_letter_retry_job() -> None:
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every ten minutes, when letters are due.",
 )
-@skip_without_database
+@skip_while_unavailable
 def dead_letter_retry_schedule(
     context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.RunRequest | dg.SkipReason:

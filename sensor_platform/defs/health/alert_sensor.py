@@ -8,7 +8,7 @@ import dagster as dg
 
 from sensor_platform.defs.ingest.checks import judge
 from sensor_platform.defs.resources import Platform
-from sensor_platform.defs.unavailable import skip_without_database
+from sensor_platform.defs.unavailable import skip_while_unavailable
 
 if TYPE_CHECKING:
     from sensor_platform.defs.ingest.checks import Within
@@ -24,7 +24,7 @@ REPORT_EVERY_S = 60
         "figures each minute and at once on a change. Starts no run."
     ),
 )
-@skip_without_database
+@skip_while_unavailable
 def alert_sensor(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.SensorResult | dg.SkipReason:

@@ -20,7 +20,7 @@ from sensor_platform.defs.ingest.readings import process_readings_job
 from sensor_platform.defs.partitions import clamped, hour_stretches, key_of
 from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.runs import backoff_left_s, end_dead_runs, in_flight, last_run
-from sensor_platform.defs.unavailable import skip_without_database
+from sensor_platform.defs.unavailable import skip_while_unavailable
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.staging.format import MicroBatch
 
@@ -60,7 +60,7 @@ class Asked:
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="One run for all pending micro-batches of a stretch of hours; none while one is in flight.",
 )
-@skip_without_database
+@skip_while_unavailable
 def micro_batch_sensor(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.RunRequest | dg.SkipReason:

@@ -13,7 +13,7 @@ from sensor_platform.defs import names
 from sensor_platform.defs.ingest.checks import COLLECTOR_ALIVE
 from sensor_platform.defs.ingest.collector import Verdict, figures, mark, read_collectors, verdict
 from sensor_platform.defs.resources import Platform
-from sensor_platform.defs.unavailable import skip_without_database
+from sensor_platform.defs.unavailable import skip_while_unavailable
 
 REPORT_EVERY_S = 60
 
@@ -24,7 +24,7 @@ REPORT_EVERY_S = 60
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Switch it off and the collector disconnects and waits; nothing is lost meanwhile. On, it reports.",
 )
-@skip_without_database
+@skip_while_unavailable
 def mqtt_sensor(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.SensorResult | dg.SkipReason:

@@ -8,7 +8,7 @@ import dagster as dg
 from sensor_platform.defs import names
 from sensor_platform.defs.ingest.switch import write_sensor_on
 from sensor_platform.defs.resources import Platform
-from sensor_platform.defs.unavailable import skip_without_database
+from sensor_platform.defs.unavailable import skip_while_unavailable
 
 
 @dg.sensor(
@@ -16,7 +16,7 @@ from sensor_platform.defs.unavailable import skip_without_database
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Writes whether mqtt_sensor is on into the collector's control row. Leave it on.",
 )
-@skip_without_database
+@skip_while_unavailable
 def switch_sensor(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SkipReason:
     on = is_on(context, names.MQTT_SENSOR)
     changed = write_sensor_on(platform.database, on, by=f"{names.MQTT_SENSOR} switched {'on' if on else 'off'}")

@@ -13,7 +13,7 @@ from sensor_platform.defs.metrics.rollups import LEVEL_OF, rollups_job
 from sensor_platform.defs.partitions import day_stretches
 from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.runs import backoff_left_s, in_flight, last_run
-from sensor_platform.defs.unavailable import skip_without_database
+from sensor_platform.defs.unavailable import skip_while_unavailable
 from sensor_platform.pipeline.mode import Mode
 
 EVERY_S = 20
@@ -32,7 +32,7 @@ FIRST_AUDIT = timedelta(hours=1)
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="One run a stretch of changed days, while no readings wait and all messages are accounted for.",
 )
-@skip_without_database
+@skip_while_unavailable
 def rollup_sensor(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.SkipReason | dg.SensorResult:

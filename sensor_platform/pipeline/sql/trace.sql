@@ -2,7 +2,7 @@
 SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, metric.time, metric.value, metric.text,
        series.unit,
        CASE metric.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END AS quality,
-       ledger.name AS micro_batch, metric.sequence,
+       ledger.name AS micro_batch, ledger.hour, ledger.bytes_deleted_at, metric.sequence,
        ledger.route_versions, ledger.transformer_versions, ledger.run_id,
        message.topic, message.payload, message.made_by
 FROM sensor_platform.work_unit

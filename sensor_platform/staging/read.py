@@ -1,0 +1,60 @@
+"""Reading a sealed micro-batch, wherever its bytes are: every record batch held against its crc."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import pyarrow as pa
+
+from sensor_platform.errors import DamagedMicroBatchError
+from sensor_platform.staging.format import SCHEMA, is_whole
+
+
+def read_messages(source: pa.NativeFile, where: str) -> pa.Table:
+    """Every message in received order, with the columns of SCHEMA. Raises DamagedMicroBatchError, naming `where`."""
+    reader = _reader(source, where)
+    batches = []
+    for place in range(reader.num_record_batches):
+        batch, metadata = _batch(reader, place, where)
+        if not is_whole(batch, metadata):
+            raise damaged(where, f"record batch {place} does not match its crc")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+def count_messages(source: pa.NativeFile, where: str) -> int:
+    """How many there are, without a look at them. Raises DamagedMicroBatchError, naming `where`."""
+    reader = _reader(source, where)
+    return sum(_batch(reader, place, where)[0].num_rows for place in range(reader.num_record_batches))
+
+
+def damaged(where: str, why: str) -> DamagedMicroBatchError:
+    return DamagedMicroBatchError(f"{where}: {why}. Restore the file from a copy, or move it away to go on without it.")
+
+
+@lru_cache(maxsize=1024)
+def hour_of_folder(folder: str) -> datetime | None:
+    """The hour of `dt=2026-11-23/hour=10`; None for a folder that is not ours."""
+    try:
+        return datetime.strptime(f"{folder} +0000", "dt=%Y-%m-%d/hour=%H %z").astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def _reader(source: pa.NativeFile, where: str) -> pa.ipc.RecordBatchFileReader:
+    try:
+        reader = pa.ipc.open_file(source)
+    except (pa.ArrowException, OSError) as err:
+        raise damaged(where, str(err)) from err
+    if reader.schema.remove_metadata() != SCHEMA:
+        raise damaged(where, "its columns are not those of a micro-batch")
+    return reader
+
+
+def _batch(
+    reader: pa.ipc.RecordBatchFileReader, place: int, where: str
+) -> tuple[pa.RecordBatch, dict[bytes, bytes] | None]:
+    try:
+        got = reader.get_batch_with_custom_metadata(place)
+    except (pa.ArrowException, OSError) as err:
+        raise damaged(where, f"record batch {place}: {err}") from err
+    return got.batch, got.custom_metadata
