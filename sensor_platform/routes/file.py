@@ -145,7 +145,8 @@ class _Reader:
                 raise self._error(
                     _line(entry, name), f"{who}: {name} is a capture of the filter already: leave one out"
                 )
-            if name not in captured and name not in entry and not entry.get("ignore"):
+            says = name in captured or name in entry or name in (entry.get("options") or ())
+            if not says and not entry.get("ignore"):
                 advice = f"capture it in the filter as {{{name}}} or give it as a constant"
                 raise self._error(line, f"{who}: nothing says which {name.replace('_', ' ')} it is: {advice}")
 

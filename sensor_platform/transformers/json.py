@@ -14,8 +14,9 @@ import orjson
 
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.leaves import MAX_DEPTH
+from sensor_platform.transformers.mapping import DocumentOptions
 from sensor_platform.transformers.numbers import read_float, read_integer
-from sensor_platform.transformers.registry import transformer
+from sensor_platform.transformers.registry import options_of, transformer
 from sensor_platform.transformers.table import ReadingTable
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Unreadable:
     detail: str
 
 
-@transformer("json", version="1", columns=True)
+@transformer("json", version="1", columns=True, options=DocumentOptions)
 def decode_json(column: PayloadColumn, route: "Route") -> Decoded:
     table = _tabulate(column, route)
     if doubtful := table.doubtful_messages():
@@ -46,7 +47,7 @@ def decode_json(column: PayloadColumn, route: "Route") -> Decoded:
 
 
 def _tabulate(column: PayloadColumn, route: "Route", *, exactly: frozenset[int] = frozenset()) -> ReadingTable:
-    table = ReadingTable(column, route)
+    table = ReadingTable(column, route, mapper=options_of(route, DocumentOptions).mapper)
     for message, payload in enumerate(column.payloads):
         # One document at a time: a whole column of them would keep the garbage collector busy.
         document = parse_exactly(payload) if message in exactly else _parse(payload)

@@ -13,17 +13,15 @@ from pydantic import AfterValidator, Field, model_validator
 
 from sensor_platform.transformers.contract import READING_COLUMNS, WHOLE_MESSAGE, Decoded, PayloadColumn, Refusal
 from sensor_platform.transformers.keeping import no_readings
-from sensor_platform.transformers.numbers import EXACT_INTEGER, is_storable, shown
+from sensor_platform.transformers.numbers import EXACT_INTEGER, is_storable, scaled, shown
 from sensor_platform.transformers.registry import FormatOptions
-from sensor_platform.transformers.times import parse_times
+from sensor_platform.transformers.times import PER_SECOND, TimeUnit, parse_times
 
 NumberType = Literal[
     "uint8", "int8", "uint16", "int16", "uint24", "int24", "uint32", "int32", "uint48", "int48", "uint64", "int64",
     "float16", "float32", "float64", "bcd8", "bcd16", "bcd32",
 ]  # fmt: skip
-TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 #: Within these seconds of 1970 every unit stays inside 64 bits, of itself and of microseconds.
 _GREATEST_SECONDS = 2**33
 
@@ -235,7 +233,7 @@ class Assembly:
             return self._column.received_at[block.places].astype(np.int64), np.ones(len(block.places), dtype=bool)
         if time.unit == "auto":
             return parse_times(raw[:, 0].tolist())
-        per_second = _PER_SECOND[time.unit]
+        per_second = PER_SECOND[time.unit]
         numbers = raw[:, 0]
         ok = np.isfinite(numbers) & (np.abs(numbers.astype(np.float64)) < _GREATEST_SECONDS * per_second)
         numbers = np.where(ok, numbers, numbers.dtype.type(0))
@@ -251,7 +249,7 @@ class Assembly:
 
 def _scaled(field: NumberField, raw: np.ndarray) -> np.ndarray:
     numbers = raw.astype(np.float64)
-    return numbers if (field.scale, field.offset) == (1, 0) else numbers * field.scale + field.offset
+    return numbers if (field.scale, field.offset) == (1, 0) else np.asarray(scaled(numbers, field.scale, field.offset))
 
 
 def _steps(field: NumberField) -> np.ndarray:

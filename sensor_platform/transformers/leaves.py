@@ -21,28 +21,29 @@ class RefusedValueError(Exception):
         self.detail = detail
 
 
-def leaves(tree: dict[str, Any], left_out: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
-    """Every leaf but strings and null, by dotted path, in document order; elements of an array by their place."""
+def leaves(tree: dict[str, Any], left_out: tuple[Any, ...], *, texts: bool = False) -> Iterator[tuple[str, Any]]:
+    """Every leaf but null (and strings, without `texts`), by dotted path, in document order; elements of an array by
+    their place."""
     for name, leaf in tree.items():
         kind = type(leaf)
         if kind is float or kind is int:
             if name not in left_out:
                 yield name, leaf
-        elif kind is not str and leaf is not None and name not in left_out:
+        elif (texts or kind is not str) and leaf is not None and name not in left_out:
             if kind is dict or kind is list:
-                yield from _nested(name, leaf, 1)
+                yield from _nested(name, leaf, 1, texts)
             else:
                 yield name, leaf
 
 
-def _nested(path: str, tree: dict[str, Any] | list[Any], depth: int) -> Iterator[tuple[str, Any]]:
+def _nested(path: str, tree: dict[str, Any] | list[Any], depth: int, texts: bool) -> Iterator[tuple[str, Any]]:
     if depth > MAX_DEPTH:
         raise RefusedValueError("too_deep", f"nested deeper than {MAX_DEPTH} levels at {shown(path)}")
     for name, leaf in tree.items() if isinstance(tree, dict) else enumerate(tree):
         kind = type(leaf)
         if kind is dict or kind is list:
-            yield from _nested(f"{path}.{name}", leaf, depth + 1)
-        elif kind is not str and leaf is not None:
+            yield from _nested(f"{path}.{name}", leaf, depth + 1, texts)
+        elif (texts or kind is not str) and leaf is not None:
             yield f"{path}.{name}", leaf
 
 

@@ -45,6 +45,12 @@ def read_float(literal: str) -> float | OutOfRange:
     return number if abs(number) != float("inf") else OutOfRange(literal)
 
 
+def scaled(numbers: Any, scale: float, offset: float) -> Any:
+    """`numbers` (one, or an array) * scale + offset. 1013 * 0.001 would be 1.0130000000000001: it is divided by 1000."""
+    divisor = round(1 / scale) if 0 < abs(scale) < 1 and abs(1 / scale) < EXACT_INTEGER else 0
+    return (numbers / divisor if divisor and 1 / divisor == scale else numbers * scale) + offset
+
+
 def is_storable(text: str) -> bool:
     """Whether PostgreSQL can hold `text`: no U+0000 and no lone surrogate."""
     if "\0" in text:

@@ -17,6 +17,7 @@ from sensor_platform.transformers.times import ABSENT
 
 if TYPE_CHECKING:
     from sensor_platform.routes.model import Route
+    from sensor_platform.transformers.mapping import Mapper
 
 TIME_FIELDS = ("timestamp", "time", "ts")
 #: Leaves of one object. A device has some thousands at most; more is an array that was meant as a series.
@@ -29,11 +30,18 @@ _PLAIN = frozenset((float, int))
 class ReadingTable:
     """Walks the documents of a payload column: `add_document` each message, then `finish`."""
 
-    def __init__(self, column: PayloadColumn, route: "Route", *, foreign: bool = False) -> None:
-        """`foreign`: the objects come from code of others; they may name their sensor, and hold any kind of number."""
+    def __init__(
+        self, column: PayloadColumn, route: "Route", *, foreign: bool = False, mapper: "Mapper | None" = None
+    ) -> None:
+        """`foreign`: the objects come from code of others; they may name their sensor, and hold any kind of number.
+
+        `mapper`: what makes the objects of a document.
+        """
         self._column = column
         self._route = route
         self._foreign = foreign
+        self._mapper = mapper
+        self._names_sensors = foreign or (mapper is not None and mapper.names_sensors)
         self._plain = frozenset((float,)) if foreign else _PLAIN
         self._collected = Collected()
 
@@ -41,8 +49,10 @@ class ReadingTable:
         self._collected.refusals.append(Refusal(message, ordinal, code, detail))
 
     def add_document(self, message: int, document: Any) -> None:
-        """An object, or an array of them."""
-        if type(document) is dict:
+        """An object, or an array of them; or whatever the route's options make objects of."""
+        if self._mapper is not None:
+            self._add_mapped(message, document, self._mapper)
+        elif type(document) is dict:
             self.add_object(message, 0, document)
         elif type(document) is list:
             ordinal = 0
@@ -50,6 +60,14 @@ class ReadingTable:
                 ordinal = self.add_object(message, ordinal, element)
         else:
             self.refuse(message, "not_an_object", f"{shown(document)} is neither an object nor an array of objects")
+
+    def _add_mapped(self, message: int, document: Any, mapper: "Mapper") -> None:
+        ordinal = 0
+        try:
+            for element in mapper.objects(document):
+                ordinal = self.add_object(message, ordinal, element)
+        except RefusedValueError as refused:
+            self.refuse(message, refused.code, refused.detail, ordinal=ordinal)
 
     def add_object(self, message: int, ordinal: int, element: Any) -> int:
         """The readings of one object, numbered from `ordinal` on; the next ordinal."""
@@ -62,14 +80,14 @@ class ReadingTable:
         self._collected.times.append(ABSENT if time_field is None else element[time_field])
         if "quality" in element:
             self._collected.qualities[number] = element["quality"]
-        if self._foreign and not element.keys().isdisjoint(IDENTITY):
+        if self._names_sensors and not element.keys().isdisjoint(IDENTITY):
             self._collected.identities[number] = {name: element[name] for name in IDENTITY if name in element}
         if "value" in element:
             return self._add_value(message, number, ordinal, element)
         metrics = element.get("metrics")
         if type(metrics) is dict:
             return self._add_leaves(message, number, ordinal, metrics, ())
-        left_out = (time_field, "quality", *IDENTITY) if self._foreign else (time_field, "quality")
+        left_out = (time_field, "quality", *IDENTITY) if self._names_sensors else (time_field, "quality")
         return self._add_leaves(message, number, ordinal, element, left_out)
 
     def _add_value(self, message: int, number: int, ordinal: int, element: dict[str, Any]) -> int:

@@ -8,7 +8,8 @@ passes through a float.
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +17,22 @@ import pyarrow.compute as pc
 
 from sensor_platform.transformers.numbers import read_number
 
+TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
+PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
 FIRST_MILLISECONDS = 10**11
 FIRST_MICROSECONDS = 10**14
 FIRST_NANOSECONDS = 10**17
 
 #: What stands for a time field that is not there.
 ABSENT: Any = ...
+
+
+class Microseconds(int):
+    """A time that was read already: microseconds since 1970 UTC."""
+
+    __slots__ = ()
+
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -42,7 +53,10 @@ def parse_times(raw: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def _whole_column(kind: type, raw: Sequence[Any]) -> np.ndarray | None:
     """The column where all of one type are times of the usual form; None: look at each."""
-    times = _iso_column(raw) if kind is str else _integer_column(raw) if kind is int else None
+    if kind is Microseconds and all(abs(time) <= _GREATEST for time in raw):
+        times: np.ndarray | None = np.array(raw, dtype=np.int64)
+    else:
+        times = _iso_column(raw) if kind is str else _integer_column(raw) if kind is int else None
     # Arrow reads years that Python has not: one verdict, whatever the company.
     return None if times is None or not np.all(in_reach(times)) else times
 
@@ -85,8 +99,8 @@ def parse_time(raw: Any) -> int | None:
 
 
 def _parse(raw: Any) -> int | None:
-    if isinstance(raw, bool):
-        return None
+    if isinstance(raw, bool | Microseconds):
+        return int(raw) if isinstance(raw, Microseconds) else None
     if isinstance(raw, str):
         return _parse_text(raw)
     if isinstance(raw, int):
@@ -94,6 +108,27 @@ def _parse(raw: Any) -> int | None:
     if isinstance(raw, float):
         return _parse_number(Decimal(raw)) if abs(raw) < _GREATEST else None
     return _from_datetime(raw) if isinstance(raw, datetime) else None
+
+
+def in_unit(raw: Any, unit: TimeUnit) -> Any:
+    """A number, or a text that reads as one, in that unit; what is none stays as it is."""
+    number = read_number(raw) if isinstance(raw, str) else raw
+    if isinstance(number, bool | str) or not isinstance(number, int | float) or not abs(number) < _GREATEST:
+        return raw
+    if isinstance(number, int):
+        return Microseconds(number * 1_000_000 // PER_SECOND[unit])
+    exact = Decimal(raw.strip()) if isinstance(raw, str) else Decimal(number)
+    return Microseconds(round(exact * 1_000_000 / PER_SECOND[unit]))
+
+
+def in_zone(text: str, zone: str, pattern: str | None) -> Any:
+    """The time of a text, in `zone` where it names no offset; the earlier of two where a clock was set back."""
+    try:
+        when = datetime.fromisoformat(text) if pattern is None else datetime.strptime(text, pattern)  # noqa: DTZ007 - below
+        aware = when if when.tzinfo is not None else when.replace(tzinfo=ZoneInfo(zone))
+        return Microseconds(_from_datetime(aware))
+    except (ValueError, OverflowError):
+        return text
 
 
 def iso(microseconds: int) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensor_platform.transformers.numbers import OutOfRange, is_storable, read_number, shown
+from sensor_platform.transformers.numbers import OutOfRange, is_storable, read_number, scaled, shown
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,18 @@ def test_what_is_shown_of_anything_can_be_stored_and_is_short(text: str, prefix:
 )
 def test_postgresql_holds_no_u0000_and_no_lone_surrogate(text: str, storable: bool) -> None:
     assert is_storable(text) is storable
+
+
+@pytest.mark.parametrize(
+    ("number", "scale", "offset", "expected"),
+    [
+        (1013, 0.001, 0, 1.013),
+        (3, 0.1, 0, 0.3),
+        (-7, -0.01, 0, 0.07),
+        (5, 2, 1, 11),
+        (10, 0.3, 0, 3.0),
+        (1, 1e-300, 0, 1e-300),
+    ],
+)
+def test_a_scale_of_a_whole_fraction_divides(number: int, scale: float, offset: float, expected: float) -> None:
+    assert scaled(number, scale, offset) == expected
