@@ -46,7 +46,7 @@ def read_float(literal: str) -> float | OutOfRange:
 
 
 def scaled(numbers: Any, scale: float, offset: float) -> Any:
-    """`numbers` (one, or an array) * scale + offset. 1013 * 0.001 would be 1.0130000000000001: it is divided by 1000."""
+    """`numbers` (one, or an array) * scale + offset; 1013 * 0.001 would be 1.0130000000000001, so it is 1013 / 1000."""
     divisor = round(1 / scale) if 0 < abs(scale) < 1 and abs(1 / scale) < EXACT_INTEGER else 0
     return (numbers / divisor if divisor and 1 / divisor == scale else numbers * scale) + offset
 

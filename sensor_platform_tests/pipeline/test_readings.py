@@ -94,7 +94,7 @@ def test_a_micro_batch_that_is_gone_is_said(database: Database, staging: LocalSt
     stage(staging, "a", [value(1)])
     load(staging, database)
     staging.path(staging.micro_batches()[0]).unlink()
-    with pytest.raises(SensorPlatformError, match="a.arrow: no such micro-batch"):
+    with pytest.raises(SensorPlatformError, match=r"a\.arrow: no such micro-batch"):
         trace(database, staging, "p1", "value", HOUR)
 
 
