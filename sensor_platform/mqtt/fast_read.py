@@ -1,29 +1,29 @@
-"""Reading PUBLISH packets in place: paho's client, but one `recv` of up to 256 KB a time and no Python call a message.
+"""Reading PUBLISH packets in place: paho's client, but one `recv` of 64 KB a time and no Python call a message.
 
 paho makes eight system calls and a Properties object for each QoS 1 message; this makes four bytes objects. paho keeps
 the connection, the session, keep-alive and every packet that is not a PUBLISH. All private names of paho that we touch
-are in this module; a contract test fails when an upgrade of paho changes them.
+are in this module; a contract test fails when an upgrade of paho changes them, and `stock_read` takes over.
 """
 
 import socket
 import ssl
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-import numpy as np
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MessageType, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.exception import MalformedPacket
 
-from sensor_platform.mqtt.properties import publish_properties
+from sensor_platform.mqtt.arrived import NO_PACKET_ID, READ_BYTES, Arrived
 
-READ_BYTES = 256 * 1024
-PUBLISH = 0x30
-QOS_BITS = 0x06
-QOS_2 = 0x04
+#: A `recv` that asks for more makes the allocator map and unmap memory each time: 12 us.
+RECV_BYTES = 64 * 1024
+#: Bytes of the packet id, by the first byte of a packet. What is above 2 is for paho: other packets, and QoS 3.
+ID_BYTES = bytes(
+    {0x30: 0, 0x32: 2, 0x34: 2}.get(first & 0xF6, 255)  # without DUP and RETAIN
+    for first in range(256)
+)
 
-#: The private names that this module relies on, for the contract test.
+#: The private names that this module relies on.
 PAHO_ATTRIBUTES = (
     "_connect_timeout",
     "_host",
@@ -35,30 +35,28 @@ PAHO_ATTRIBUTES = (
     "_ssl_context",
 )
 PAHO_METHODS = ("_loop_rc_handle", "_packet_handle", "_packet_queue", "_sock_close", "_sock_recv", "_ssl_wrap_socket")
+#: The keys of paho's `_in_packet`.
+IN_PACKET = frozenset(
+    (
+        "command",
+        "have_remaining",
+        "remaining_count",
+        "remaining_mult",
+        "remaining_length",
+        "packet",
+        "to_process",
+        "pos",
+    )
+)
 
 
-@dataclass(slots=True)
-class Arrived:
-    """The PUBLISH packets read since the last `take`, as columns."""
-
-    first_bytes: bytearray = field(default_factory=bytearray)
-    topics: list[bytes] = field(default_factory=list)
-    payloads: list[bytes] = field(default_factory=list)
-    packet_ids: list[int] = field(default_factory=list)  # 0 at QoS 0
-    content_types: dict[int, str] = field(default_factory=dict)
-    user_properties: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
-    size_bytes: int = 0
-
-    def __len__(self) -> int:
-        return len(self.payloads)
-
-    def add_properties(self, section: bytes) -> None:
-        """Content type and user properties of the message that is about to be added; the others are not for us."""
-        found = publish_properties(section)
-        if found.content_type is not None:
-            self.content_types[len(self)] = found.content_type
-        if found.user_properties:
-            self.user_properties[len(self)] = found.user_properties
+def missing_parts(client: Client) -> list[str]:
+    """The private names of this paho that are not as we know them: none, or `FastClient` cannot be used."""
+    missing = [name for name in PAHO_ATTRIBUTES if not hasattr(client, name)]
+    missing += [name for name in PAHO_METHODS if not callable(getattr(type(client), name, None))]
+    if set(getattr(client, "_in_packet", ())) != IN_PACKET:
+        missing.append("_in_packet")
+    return missing
 
 
 class FastClient(Client):
@@ -92,7 +90,7 @@ class FastClient(Client):
         is_plain = type(self._sock) is socket.socket
         while self._sock is not None and size < READ_BYTES:
             try:
-                data = self._sock_recv(READ_BYTES)
+                data = self._sock_recv(RECV_BYTES)
             except BlockingIOError:
                 break
             except OSError as err:
@@ -102,20 +100,14 @@ class FastClient(Client):
             if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return self._loop_rc_handle(rc)
             size += len(data)
-            if is_plain and len(data) < READ_BYTES:
+            if is_plain and len(data) < RECV_BYTES:
                 break
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def acknowledge(self, packet_ids: Sequence[int], first_bytes: bytes) -> None:
-        """One write for a whole group, in received order: PUBACK, and PUBREC where QoS 2 came."""
-        flags = np.frombuffer(first_bytes, np.uint8)
-        frames = np.empty((len(flags), 4), np.uint8)
-        frames[:, 0] = np.where(flags & QOS_BITS == QOS_2, MessageType.PUBREC, MessageType.PUBACK)
-        frames[:, 1] = 2
-        frames[:, 2:] = np.array(packet_ids, ">u2").view(np.uint8).reshape(-1, 2)
-        promised = frames[flags & QOS_BITS != 0]
-        if len(promised):
-            self._packet_queue(MessageType.PUBACK, promised.tobytes(), 0, 1)
+    def acknowledge(self, taken: Arrived) -> None:
+        """One write for a whole group, in received order."""
+        if answers := taken.answers():
+            self._packet_queue(MessageType.PUBACK, answers, 0, 1)
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
         """As paho does it, but for a handshake that fails: paho leaves that socket open."""
@@ -132,57 +124,61 @@ class FastClient(Client):
     def _cut_checked(self, data: bytes) -> MQTTErrorCode:
         with self._msgtime_mutex:
             self._last_bytes_received = time.monotonic()
-        try:
-            return self._cut(data)
-        except (MalformedPacket, IndexError):
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
-
-    def _cut(self, data: bytes) -> MQTTErrorCode:
-        """Every whole frame in `data` and what was left before: PUBLISH into `arrived`, others to paho.
-
-        One flat loop, written for speed: it runs once a message.
-        """
         if self._pieces:
             self._pieces.append(data)
             self._pieces_bytes += len(data)
             if self._pieces_bytes < self._wanted_bytes:
                 return MQTTErrorCode.MQTT_ERR_SUCCESS
             data = b"".join(self._pieces)
+        try:
+            return self._cut(data)
+        except (MalformedPacket, IndexError):
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+
+    def _cut(self, data: bytes) -> MQTTErrorCode:
+        """Every whole frame in `data`: PUBLISH into `arrived`, others to paho. What is left becomes the first piece.
+
+        One flat loop, written for speed: it runs once a message.
+        """
         arrived, is_5 = self.arrived, self._protocol == MQTTProtocolVersion.MQTTv5
+        add_topic, add_payload, add_first = arrived.topics.append, arrived.payloads.append, arrived.first_bytes.append
+        packet_ids, id_bytes_of = arrived.packet_ids, ID_BYTES
         position, end, wanted = 0, len(data), 2
         while end - position >= 2:
             first, length, start = data[position], data[position + 1], position + 2
             if length > 127:
-                length, start = _long_length(data, position + 1)
-                if not start:
-                    wanted = end - position + 1
-                    break
+                if start < end and (high := data[start]) < 128:  # two bytes: nearly always
+                    length += (high << 7) - 128
+                    start += 1
+                else:
+                    length, start = _long_length(data, position + 1)
+                    if not start:
+                        wanted = end - position + 1
+                        break
             stop = start + length
             if stop > end:
                 wanted = stop - position
                 break
             position = stop
-            if first & 0xF0 != PUBLISH:
+            id_bytes = id_bytes_of[first]
+            if id_bytes > 2:
                 rc = self._hand_over(first, data[start:stop])
                 if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or self._sock is None:
                     return rc
                 continue
-            topic_end = at = start + 2 + (data[start] << 8 | data[start + 1])
-            packet_id = 0
-            if first & QOS_BITS:
-                packet_id = data[at] << 8 | data[at + 1]
-                at += 2
-            properties = at
+            topic_end = start + 2 + (data[start] << 8 | data[start + 1])
+            at = topic_end + id_bytes
             if is_5:
+                properties = at
                 at = at + 1 if data[at] == 0 else _after_properties(data, at)
+                if at - properties > 1 and at <= stop:
+                    arrived.add_properties(data[properties:at])
             if at > stop:
                 raise MalformedPacket("PUBLISH shorter than its own lengths")
-            if at - properties > 1:
-                arrived.add_properties(data[properties:at])
-            arrived.topics.append(data[start + 2 : topic_end])
-            arrived.packet_ids.append(packet_id)
-            arrived.first_bytes.append(first)
-            arrived.payloads.append(data[at:stop])
+            add_topic(data[start + 2 : topic_end])
+            packet_ids += data[topic_end : topic_end + 2] if id_bytes else NO_PACKET_ID
+            add_first(first)
+            add_payload(data[at:stop])
         arrived.size_bytes += position
         self._pieces = [data[position:]] if position < end else []
         self._pieces_bytes, self._wanted_bytes = end - position, wanted

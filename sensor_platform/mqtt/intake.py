@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from sensor_platform.mqtt.fast_read import QOS_BITS, READ_BYTES, Arrived
+from sensor_platform.mqtt.arrived import READ_BYTES, Arrived
 from sensor_platform.mqtt.health import Figures
 from sensor_platform.mqtt.redelivery import RedeliveryWindow
 from sensor_platform.mqtt.session import Session
@@ -90,12 +90,11 @@ class Intake:
         self._lingers_until_s = None
         if not taken:
             return taken
-        first_bytes = bytes(taken.first_bytes)
         group = Group(
-            first_bytes=first_bytes,
+            first_bytes=bytes(taken.first_bytes),
             topics=taken.topics,
             payloads=taken.payloads,
-            packet_ids=taken.packet_ids,
+            packet_ids=taken.ids,
             connection=self._window.connection,
             content_types=taken.content_types,
             user_properties=taken.user_properties,
@@ -107,7 +106,7 @@ class Intake:
             messages=len(taken),
             payload_bytes=taken.size_bytes,
             redelivered=redelivered,
-            qos0=sum(1 for first in first_bytes if not first & QOS_BITS),
+            qos0=taken.qos0,
         )
         self._on_commit()
         return taken

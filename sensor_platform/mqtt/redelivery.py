@@ -6,6 +6,7 @@ wrong guess can be undone. All 65,535 packet ids are known: with the newest 50 o
 
 import zlib
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from sensor_platform.staging.state import WINDOW_SCHEMA, WindowSnapshot
 
 PACKET_IDS = 65536
 DUP = 0x08
+QOS_AND_RETAIN = np.uint8(0x07)
+LENGTH_BITS = np.uint64(0xFFFFFFF)
 NEVER = -1
 
 Int64s = npt.NDArray[np.int64]
@@ -25,9 +28,19 @@ UInt16s = npt.NDArray[np.uint16]
 UInt64s = npt.NDArray[np.uint64]
 
 
-def digest(topic: bytes, payload: bytes, first_byte: int) -> int:
-    """What makes two deliveries the same message: topic, payload, QoS and RETAIN. Stable between processes."""
-    return zlib.crc32(payload, zlib.crc32(topic)) | (len(payload) & 0xFFFFFFF) << 32 | (first_byte & 0x07) << 60
+def digests(topics: Sequence[bytes], payloads: Sequence[bytes], first_bytes: UInt8s) -> UInt64s:
+    """What makes two deliveries the same message: topic, payload, QoS and RETAIN. Stable between processes.
+
+    A crc of 32 bits, the payload's length and three bits. It is asked only of a DUP whose packet id an earlier
+    connection used: nearly always the same message. Where it is another one, it passes for the same once in 2**32,
+    and never when the two differ within four bytes; its row is kept all the same.
+    """
+    n = len(payloads)
+    crcs = np.fromiter(map(zlib.crc32, payloads, map(zlib.crc32, topics)), np.uint64, n)
+    lengths = np.fromiter(map(len, payloads), np.uint64, n)
+    flags = (first_bytes & QOS_AND_RETAIN).astype(np.uint64)
+    made: UInt64s = crcs | (lengths & LENGTH_BITS) << np.uint64(32) | flags << np.uint64(60)
+    return made
 
 
 class RedeliveryWindow:
@@ -47,7 +60,7 @@ class RedeliveryWindow:
     def _clear(self) -> None:
         self._sequences: Int64s = np.full(PACKET_IDS, NEVER, np.int64)
         self._digests: UInt64s = np.zeros(PACKET_IDS, np.uint64)
-        self._connections: Int64s = np.zeros(PACKET_IDS, np.int64)
+        self._connections: Int64s = np.full(PACKET_IDS, NEVER, np.int64)
         self._places: Int64s = np.zeros(PACKET_IDS, np.int64)
         self._expected: deque[int] | None = None
 
@@ -63,32 +76,31 @@ class RedeliveryWindow:
 
     def mark(self, group: Group, *, first_sequence: int) -> list[int | None] | None:
         """For each message the sequence of the one that it repeats; None when none does. Remembers the others."""
-        ids = np.array(group.packet_ids, np.uint16)
+        ids = np.asarray(group.packet_ids, np.uint16)
         flags = np.frombuffer(group.first_bytes, np.uint8)
-        columns = zip(group.topics, group.payloads, group.first_bytes, strict=True)
-        digests = np.array([digest(*each) for each in columns], np.uint64)
+        hashes = digests(group.topics, group.payloads, flags)
         sequences = np.arange(first_sequence, first_sequence + len(ids), dtype=np.int64)
         if (flags & DUP).any() or self._expected:
-            return self._mark_each(ids, flags, digests, sequences)
-        self._remember(ids, digests, sequences, self.connection)
+            return self._mark_each(ids, flags, hashes, sequences)
+        self._remember(ids, hashes, sequences, self.connection)
         if ids.any():
             self._expected = deque()  # a run of redelivered messages comes first or not at all
         return None
 
-    def _mark_each(self, ids: UInt16s, flags: UInt8s, digests: UInt64s, sequences: Int64s) -> list[int | None]:
+    def _mark_each(self, ids: UInt16s, flags: UInt8s, hashes: UInt64s, sequences: Int64s) -> list[int | None]:
         repeats: list[int | None] = [None] * len(ids)
         run: list[int] = []  # places in this group that the run of DUPs has marked so far
         for i in np.flatnonzero(ids).tolist():
-            original = self._original(int(ids[i]), int(digests[i])) if flags[i] & DUP else None
+            original = self._original(int(ids[i]), int(hashes[i])) if flags[i] & DUP else None
             if self.reuses_ids_early and not self._continues_run(original):
                 original = None
                 for place in run:  # not a suffix of what we know: keep both
                     repeats[place] = None
-                    self._remember(ids[place : place + 1], digests[place : place + 1], sequences[place : place + 1])
+                    self._remember(ids[place : place + 1], hashes[place : place + 1], sequences[place : place + 1])
                 run.clear()
             if original is None:
                 one = slice(i, i + 1)
-                self._remember(ids[one], digests[one], sequences[one], check_reuse=not flags[i] & DUP)
+                self._remember(ids[one], hashes[one], sequences[one], check_reuse=not flags[i] & DUP)
             else:
                 repeats[i] = original
                 run.append(i)
@@ -122,7 +134,7 @@ class RedeliveryWindow:
     def _remember(
         self,
         ids: UInt16s,
-        digests: UInt64s,
+        hashes: UInt64s,
         sequences: Int64s,
         connection: int | None = None,
         *,
@@ -132,13 +144,13 @@ class RedeliveryWindow:
         connection = self.connection if connection is None else connection
         known = ids != 0  # QoS 0 has no packet id
         if not known.all():
-            ids, digests, sequences = ids[known], digests[known], sequences[known]
+            ids, hashes, sequences = ids[known], hashes[known], sequences[known]
         places = np.arange(self._originals, self._originals + len(ids), dtype=np.int64)
         if check_reuse and not self.reuses_ids_early:
-            again = (self._sequences[ids] != NEVER) & (self._connections[ids] == connection)
+            again = self._connections[ids] == connection
             self.reuses_ids_early = bool((again & (places - self._places[ids] < self._reuse_distance)).any())
         self._sequences[ids] = sequences
-        self._digests[ids] = digests
+        self._digests[ids] = hashes
         self._connections[ids] = connection
         self._places[ids] = places
         self._originals += len(ids)
@@ -162,10 +174,10 @@ class RedeliveryWindow:
     def restore(self, snapshot: WindowSnapshot) -> None:
         """Stands where the snapshot was taken."""
         self._clear()
-        ids, sequences, digests, connections, places = snapshot.rows.columns
+        ids, sequences, hashes, connections, places = snapshot.rows.columns
         known = to_numpy(ids, np.uint16)
         self._sequences[known] = to_numpy(sequences, np.int64)
-        self._digests[known] = to_numpy(digests, np.uint64)
+        self._digests[known] = to_numpy(hashes, np.uint64)
         self._connections[known] = to_numpy(connections, np.int64)
         self._places[known] = to_numpy(places, np.int64)
         self.connection = snapshot.connection
@@ -182,10 +194,9 @@ class RedeliveryWindow:
         ids = np.where(valid_rows(batch.column("packet_id")), to_numpy(batch.column("packet_id"), np.uint16), 0)[
             original
         ]
-        first_bytes = (to_numpy(batch.column("qos"), np.uint8) << 1) | to_booleans(batch.column("retain"))
+        first_bytes = (to_numpy(batch.column("qos"), np.uint8) << np.uint8(1)) | to_booleans(batch.column("retain"))
         topics, payloads = batch.column("topic").to_pylist(), batch.column("payload").to_pylist()
-        columns = zip(topics, payloads, first_bytes.tolist(), strict=True)
-        digests = np.array([digest(*each) for each in columns], np.uint64)[original]
+        hashes = digests(topics, payloads, first_bytes)[original]
         sequences = to_numpy(batch.column("sequence"), np.int64)[original]
         fresh = not to_booleans(batch.column("dup")).any()
-        self._remember(ids, digests, sequences, connection, check_reuse=fresh)
+        self._remember(ids, hashes, sequences, connection, check_reuse=fresh)

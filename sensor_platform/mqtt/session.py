@@ -13,8 +13,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from sensor_platform.errors import BrokerError, BrokerUnreachableError
+from sensor_platform.mqtt.arrived import Arrived
 from sensor_platform.mqtt.connection import Protocol, connect, connection_error, endpoint, new_client, refused
-from sensor_platform.mqtt.fast_read import Arrived, FastClient
+from sensor_platform.mqtt.fast_read import FastClient
 from sensor_platform.mqtt.waker import Waker
 from sensor_platform.settings import MqttSettings
 
@@ -119,7 +120,7 @@ class Session:
     def acknowledge(self, taken: Arrived) -> None:
         """For messages of this connection; dropped when it is gone: their redelivery brings its own."""
         if self.connected:
-            self._client.acknowledge(taken.packet_ids, bytes(taken.first_bytes))
+            self._client.acknowledge(taken)
 
     def check(self) -> None:
         """Raises what ended the connection."""

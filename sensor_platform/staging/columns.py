@@ -4,8 +4,7 @@ Not `pa.array` and `to_numpy`: both import pandas where it is installed, a secon
 pay. Buffers are also faster.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 Numbers = npt.NDArray[Any]
 Booleans = npt.NDArray[np.bool_]
+ZEROS = bytes(8192)
 
 
 def numbers(values: Numbers, kind: pa.DataType, *, valid: Booleans | None = None) -> pa.Array:
@@ -22,8 +22,15 @@ def numbers(values: Numbers, kind: pa.DataType, *, valid: Booleans | None = None
     return pa.Array.from_buffers(kind, len(values), [_bits(valid), data])
 
 
-def booleans(values: Booleans) -> pa.Array:
+def booleans(values: Numbers) -> pa.Array:
+    """A column that is true where `values` is not zero."""
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))])
+
+
+def falses(length: int) -> pa.Array:
+    """A column of nothing but false."""
+    bits = ZEROS if length <= 8 * len(ZEROS) else bytes(length // 8 + 1)
+    return pa.Array.from_buffers(pa.bool_(), length, [None, pa.py_buffer(bits)])
 
 
 def optional_numbers(values: Iterable[int | None], kind: pa.DataType, dtype: type[np.generic]) -> pa.Array:
@@ -32,12 +39,15 @@ def optional_numbers(values: Iterable[int | None], kind: pa.DataType, dtype: typ
     return numbers(np.array([value or 0 for value in listed], dtype), kind, valid=valid)
 
 
-def binaries(values: Sequence[bytes | None], kind: pa.DataType) -> pa.Array:
-    """A column of bytes, or of UTF-8 text."""
+def binaries(values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
+    """A column of bytes, or of UTF-8 text, without nulls."""
+    return pa.Array.from_buffers(kind, len(values), [None, _offsets(values), pa.py_buffer(b"".join(values))])
+
+
+def optional_binaries(values: Sequence[bytes | None], kind: pa.DataType) -> pa.Array:
     present = [value or b"" for value in values]
     valid = np.array([value is not None for value in values], np.bool_)
-    buffers = [_bits(valid), _offsets(map(len, present)), pa.py_buffer(b"".join(present))]
-    return pa.Array.from_buffers(kind, len(present), buffers)
+    return pa.Array.from_buffers(kind, len(present), [_bits(valid), _offsets(present), pa.py_buffer(b"".join(present))])
 
 
 def maps(values: Sequence[Sequence[tuple[str, str]] | None], kind: pa.MapType) -> pa.Array:
@@ -49,7 +59,7 @@ def maps(values: Sequence[Sequence[tuple[str, str]] | None], kind: pa.MapType) -
     struct = pa.Array.from_buffers(
         pa.struct([kind.key_field, kind.item_field]), len(names), [None], children=[names, items]
     )
-    return pa.Array.from_buffers(kind, len(present), [_bits(valid), _offsets(map(len, present))], children=[struct])
+    return pa.Array.from_buffers(kind, len(present), [_bits(valid), _offsets(present)], children=[struct])
 
 
 def to_numpy(column: pa.Array, dtype: type[np.generic]) -> Numbers:
@@ -74,5 +84,8 @@ def _bits(valid: Booleans | None) -> pa.Buffer | None:
     return pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
-def _offsets(lengths: Iterable[int]) -> pa.Buffer:
-    return pa.py_buffer(np.fromiter(accumulate(lengths, initial=0), np.int32))
+def _offsets(values: Sequence[Sized]) -> pa.Buffer:
+    """Where each value begins, and where the last one ends."""
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.fromiter(map(len, values), np.int32, len(values)).cumsum(dtype=np.int32, out=offsets[1:])
+    return pa.py_buffer(offsets)

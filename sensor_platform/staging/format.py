@@ -9,29 +9,46 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from sensor_platform.staging.columns import binaries, booleans, maps, numbers, optional_numbers
+from sensor_platform.staging.columns import (
+    binaries,
+    booleans,
+    falses,
+    maps,
+    numbers,
+    optional_binaries,
+    optional_numbers,
+)
 
 FORMAT_VERSION = "1"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
+RETAIN, DUP = 0x01, 0x08
+WITHOUT_FLAGS = bytes(first for first in range(256) if not first & (RETAIN | DUP))
+
+#: Made once: pyarrow takes microseconds for each, and a group has little more.
+INT64, UINT8, UINT16, BOOL = pa.int64(), pa.uint8(), pa.uint16(), pa.bool_()
+BINARY, STRING = pa.binary(), pa.string()
+RECEIVED_AT = pa.timestamp("us", "UTC")
+USER_PROPERTIES = pa.map_(STRING, STRING)
 
 #: One row a message, as received. `topic` is bytes: its UTF-8 is judged in the pipeline.
 SCHEMA = pa.schema(
     [
-        pa.field("sequence", pa.int64(), nullable=False),
-        pa.field("received_at", pa.timestamp("us", "UTC"), nullable=False),
-        pa.field("topic", pa.binary(), nullable=False),
-        pa.field("payload", pa.binary(), nullable=False),
-        pa.field("qos", pa.uint8(), nullable=False),
-        pa.field("retain", pa.bool_(), nullable=False),
-        pa.field("dup", pa.bool_(), nullable=False),
-        pa.field("packet_id", pa.uint16()),  # null at QoS 0
-        pa.field("connection", pa.int64(), nullable=False),
-        pa.field("redelivery_of", pa.int64()),  # sequence of the message that this one repeats
-        pa.field("content_type", pa.string()),
-        pa.field("user_properties", pa.map_(pa.string(), pa.string())),
+        pa.field("sequence", INT64, nullable=False),
+        pa.field("received_at", RECEIVED_AT, nullable=False),
+        pa.field("topic", BINARY, nullable=False),
+        pa.field("payload", BINARY, nullable=False),
+        pa.field("qos", UINT8, nullable=False),
+        pa.field("retain", BOOL, nullable=False),
+        pa.field("dup", BOOL, nullable=False),
+        pa.field("packet_id", UINT16),  # null at QoS 0
+        pa.field("connection", INT64, nullable=False),
+        pa.field("redelivery_of", INT64),  # sequence of the message that this one repeats
+        pa.field("content_type", STRING),
+        pa.field("user_properties", USER_PROPERTIES),
     ]
 )
 
@@ -45,6 +62,7 @@ class MicroBatch:
 
 
 UserProperties = Sequence[tuple[str, str]]
+UInt16s = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +72,7 @@ class Group:
     first_bytes: bytes  # of each PUBLISH: QoS, RETAIN and DUP in one
     topics: Sequence[bytes]
     payloads: Sequence[bytes]
-    packet_ids: Sequence[int]
+    packet_ids: Sequence[int] | UInt16s
     connection: int
     redelivery_of: Sequence[int | None] | None = None  # None: none of them
     content_types: Mapping[int, str] | None = None  # by place; most messages have none
@@ -69,37 +87,34 @@ def to_batch(group: Group, *, first_sequence: int, received_at_us: int) -> pa.Re
     """The record batch of a group. `received_at` goes up by 1 us a message, so that it is strictly increasing."""
     n = len(group)
     flags = np.frombuffer(group.first_bytes, np.uint8)
-    ids = np.array(group.packet_ids, np.uint16)
+    has_flags = group.first_bytes.translate(None, WITHOUT_FLAGS)
     columns = [
-        numbers(np.arange(first_sequence, first_sequence + n, dtype=np.int64), pa.int64()),
-        numbers(np.arange(received_at_us, received_at_us + n, dtype=np.int64), SCHEMA.field("received_at").type),
-        binaries(group.topics, pa.binary()),
-        binaries(group.payloads, pa.binary()),
-        numbers((flags >> 1) & 3, pa.uint8()),
-        booleans((flags & 1) != 0),
-        booleans((flags & 8) != 0),
-        numbers(ids, pa.uint16(), valid=ids != 0),
-        numbers(np.full(n, group.connection, np.int64), pa.int64()),
-        _redelivery_of(group.redelivery_of, n),
-        _content_types(group.content_types, n),
-        _user_properties(group.user_properties, n),
+        numbers(np.arange(first_sequence, first_sequence + n, dtype=np.int64), INT64),
+        numbers(np.arange(received_at_us, received_at_us + n, dtype=np.int64), RECEIVED_AT),
+        binaries(group.topics, BINARY),
+        binaries(group.payloads, BINARY),
+        numbers((flags >> 1) & 3, UINT8),
+        booleans(flags & RETAIN) if has_flags else falses(n),
+        booleans(flags & DUP) if has_flags else falses(n),
+        _packet_ids(np.asarray(group.packet_ids, np.uint16)),
+        numbers(np.full(n, group.connection, np.int64), INT64),
+        optional_numbers(group.redelivery_of, INT64, np.int64) if group.redelivery_of else pa.nulls(n, INT64),
+        _content_types(group.content_types, n) if group.content_types else pa.nulls(n, STRING),
+        _user_properties(group.user_properties, n) if group.user_properties else pa.nulls(n, USER_PROPERTIES),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def _redelivery_of(values: Sequence[int | None] | None, n: int) -> pa.Array:
-    return optional_numbers(values, pa.int64(), np.int64) if values else pa.nulls(n, pa.int64())
+def _packet_ids(ids: UInt16s) -> pa.Array:
+    return numbers(ids, UINT16, valid=None if np.count_nonzero(ids) == len(ids) else ids != 0)
 
 
-def _content_types(values: Mapping[int, str] | None, n: int) -> pa.Array:
-    if not values:
-        return pa.nulls(n, pa.string())
-    return binaries([values[i].encode() if i in values else None for i in range(n)], pa.string())
+def _content_types(values: Mapping[int, str], n: int) -> pa.Array:
+    return optional_binaries([values[i].encode() if i in values else None for i in range(n)], STRING)
 
 
-def _user_properties(values: Mapping[int, UserProperties] | None, n: int) -> pa.Array:
-    kind = SCHEMA.field("user_properties").type
-    return maps([values.get(i) for i in range(n)], kind) if values else pa.nulls(n, kind)
+def _user_properties(values: Mapping[int, UserProperties], n: int) -> pa.Array:
+    return maps([values.get(i) for i in range(n)], USER_PROPERTIES)
 
 
 def stamp(batch: pa.RecordBatch, *, new_session: bool) -> dict[str, str]:
