@@ -101,6 +101,38 @@ class NoMatchingSubscribersError(BrokerError):
     retryable = False
 
 
+class MessageRefusedError(BrokerError):
+    """The broker, or its version of MQTT, does not take this message: not authorised, too large, no properties."""
+
+    retryable = False
+
+
+class QuotaExceededError(MessageRefusedError):
+    """The broker takes no more just now."""
+
+    retryable = True
+
+
+class InvalidMessageError(SensorPlatformError, ValueError):
+    """A topic, property or payload that MQTT cannot carry."""
+
+    exit_code = EXIT_USAGE
+
+
+class OfflineQueueError(SensorPlatformError):
+    """The queue of unsent messages cannot be read or written."""
+
+
+class OfflineQueueFullError(OfflineQueueError):
+    """The bound of the queue is reached: the message is not in it."""
+
+    retryable = True
+
+
+class OfflineQueueBusyError(OfflineQueueError):
+    """Another process is sending what stands in this queue."""
+
+
 class DatabaseUnavailableError(SensorPlatformError):
     """PostgreSQL does not answer."""
 

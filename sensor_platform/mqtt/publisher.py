@@ -5,48 +5,22 @@ broker may then have it twice). Ours are the bounded window, so that memory does
 codes, which paho hands over but does not judge; and errors that say what stands in the way.
 """
 
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from sensor_platform.errors import BrokerError, BrokerUnreachableError, NoMatchingSubscribersError
-from sensor_platform.mqtt.connection import (
-    Protocol,
-    UnsupportedProtocolError,
-    connect,
-    endpoint,
-    new_client,
-    refused,
-)
+from sensor_platform.mqtt.message import NO_PROPERTIES, Message, MessageProperties
+from sensor_platform.mqtt.publisher_link import PublisherLink
+from sensor_platform.mqtt.refusals import refusal
 from sensor_platform.settings import Settings
 
-NO_MATCHING_SUBSCRIBERS = 0x10
-FIRST_FAILURE = 0x80
-#: Reason codes of PUBACK and PUBREC that refuse a message [MQTT 5, 3.4.2.1].
-REFUSALS = {
-    0x83: "implementation specific error",
-    0x87: "not authorised to publish there",
-    0x90: "topic name invalid",
-    0x91: "packet identifier in use",
-    0x97: "quota exceeded",
-    0x99: "payload format invalid",
-}
-#: The session outlives a short cut, so that QoS 2 stays exactly once; a clean end removes it.
-SESSION_EXPIRY_S = 300
-HANG_UP_AFTER_S = 2
 #: Sleeping less than this costs more than it evens out.
 SHORTEST_PAUSE_S = 0.002
 
@@ -70,71 +44,65 @@ class Published:
 class _InFlight:
     """A message without its confirmation. `settle` is told None, or why it failed; in the network thread."""
 
-    topic: str
-    payload: bytes
+    message: Message
     settle: Callable[[BrokerError | None], None]
 
 
-class _ClosedError(BrokerUnreachableError):
-    """The connection ended without a word."""
-
-
-class _Client(paho.Client):
-    """paho connects again by itself, and its thread alone owns the connection. It overlooks what a PUBREC says."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{**options, "reconnect_on_failure": True})
-        self.pubrec_codes: dict[int, int] = {}
-
-    def _handle_pubrec(self) -> MQTTErrorCode:
-        packet = self._in_packet["packet"]
-        if self._protocol == MQTTProtocolVersion.MQTTv5 and len(packet) > 2 and packet[2]:
-            self.pubrec_codes[int.from_bytes(packet[:2], "big")] = packet[2]
-        return super()._handle_pubrec()
-
-
 class Publisher:
-    """`with Publisher(settings) as publisher: publisher.publish_all(messages)`. Any thread may publish."""
+    """`with Publisher(settings) as publisher: publisher.publish("plant/press", b"1").result()`. Any thread may publish.
 
-    def __init__(self, settings: Settings, *, window: int = 1000, stall_timeout_s: float = 60) -> None:
-        self._settings = settings.mqtt
+    Args:
+        window: messages without a confirmation, at most; `publish` waits while there are so many.
+        stall_timeout_s: how long nothing may move, a lost connection included, before it gives up.
+        retry_for_s: how long the first connection is tried; later ones are tried until the stall timeout.
+    """
+
+    def __init__(
+        self, settings: Settings, *, window: int = 1000, stall_timeout_s: float = 60, retry_for_s: float = 0
+    ) -> None:
         self._window = window
         self._stall_timeout_s = stall_timeout_s
+        self._retry_for_s = retry_for_s
+        self._settings = settings.mqtt
         self._changed = threading.Condition()  # guards all below; never held while paho is called
         self._in_flight: dict[int, _InFlight] = {}
         self._early: dict[int, int] = {}  # confirmed before publish() could say under which packet id
         self._used = 0
-        self._connected = False
-        self._trouble: BrokerError | None = None
         self._progress_at = 0.0
         self._on_resent: OnConfirmed | None = None
-        self._client: _Client | None = None
 
     def __enter__(self) -> Self:
-        self._to = endpoint(self._settings)
-        if self._settings.protocol != "auto":
-            self._client = self._open(Protocol(self._settings.protocol))
-            return self
-        try:
-            self._client = self._open(Protocol.V5)
-        except (UnsupportedProtocolError, _ClosedError):  # some old brokers just hang up on version 5
-            self._client = self._open(Protocol.V311)
+        self._link = PublisherLink(
+            self._settings, changed=self._changed, on_confirmed=self._confirmed, on_connected=self._connected
+        )
+        self._link.open(retry_for_s=self._retry_for_s)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._client is not None
         try:
             if kind is None:
                 self._wait_until_confirmed()
         finally:
-            _close(self._client)
+            self._link.close()
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> Future[None]:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        properties: MessageProperties = NO_PROPERTIES,
+    ) -> Future[None]:
         """Hands a message over. The future ends when the broker confirms it; at QoS 0, which nobody confirms, at once.
 
+        At QoS 1 the confirmation is the PUBACK, at QoS 2 the PUBCOMP. `properties` need MQTT 5.
+
         Raises:
+            InvalidMessageError: MQTT cannot carry it.
+            MessageRefusedError: the broker said that it does not take such a message, or it has properties on 3.1.1.
             BrokerUnreachableError: the window is full and nothing is confirmed any more.
             The future raises NoMatchingSubscribersError, or BrokerError with the broker's reason.
         """
@@ -143,7 +111,7 @@ class Publisher:
         def settle(error: BrokerError | None) -> None:
             future.set_exception(error) if error else future.set_result(None)
 
-        self._send(_InFlight(topic, payload, settle), qos=qos, retain=retain)
+        self._send(_InFlight(Message(topic, payload, qos, retain, properties), settle))
         return future
 
     def publish_all(
@@ -152,6 +120,7 @@ class Publisher:
         *,
         qos: int = 1,
         retain: bool = False,
+        properties: MessageProperties = NO_PROPERTIES,
         rate: float | None = None,
         stop: threading.Event | None = None,
         on_confirmed: OnConfirmed | None = None,
@@ -176,62 +145,36 @@ class Publisher:
         tally = _Tally(on_confirmed)
         self._on_resent = on_resent
         for topic, payload in _paced(messages, rate, stop or threading.Event()):
+            message = Message(topic, payload, qos, retain, properties)
             tally.published += 1
-            self._send(_InFlight(topic, payload, tally.settler(topic, payload)), qos=qos, retain=retain)
+            self._send(_InFlight(message, tally.settler(topic, payload)))
             tally.raise_refusal()
         self._wait_until_confirmed()
         tally.raise_refusal()
         return Published(tally.published, tally.confirmed, tally.unmatched)
 
-    def _open(self, protocol: Protocol) -> "_Client":
-        self._trouble = None
-        client = new_client(
-            self._settings, client_id=f"sensor-platform-{secrets.token_hex(6)}", protocol=protocol, kind=_Client
-        )
-        client.reconnect_delay_set(self._settings.reconnect_min_s, self._settings.reconnect_max_s)  # type: ignore[arg-type]
-        client.on_connect = self._connect_answered
-        client.on_disconnect = self._connection_lost
-        client.on_publish = self._confirmed
-        connect(client, self._settings, session_expiry_s=SESSION_EXPIRY_S)
-        client.loop_start()
-        try:
-            self._wait_for_connack()
-        except BaseException:
-            _close(client)
-            raise
-        return client
-
-    def _wait_for_connack(self) -> None:
-        timeout_s = self._settings.connect_timeout_s
-        with self._changed:
-            self._changed.wait_for(lambda: self._connected or self._trouble, timeout_s)
-            if not self._connected:
-                raise self._trouble or BrokerUnreachableError(
-                    f"broker {self._to}: no answer to CONNECT in {timeout_s:g} s. Does an MQTT broker listen there?"
-                )
-
-    def _send(self, message: _InFlight, *, qos: int, retain: bool) -> None:
-        assert self._client is not None, "use it in a with block"
+    def _send(self, each: _InFlight) -> None:
+        qos = each.message.qos
         self._take_slot()
         try:
-            info = self._client.publish(message.topic, message.payload, qos=qos, retain=retain)
-        except ValueError:
+            info = self._link.send(each.message)
+        except BaseException:
             self._free_slot()
             raise
         if info.rc == paho.MQTT_ERR_QUEUE_SIZE or (qos == 0 and info.rc != paho.MQTT_ERR_SUCCESS):
             self._free_slot()
-            raise BrokerUnreachableError(f"broker {self._to}: the message could not be sent ({info.rc.name})")
+            raise BrokerUnreachableError(f"broker {self._link.to}: the message could not be sent ({info.rc.name})")
         with self._changed:
             code = self._early.pop(info.mid, None)
             if code is None and qos > 0:
-                self._in_flight[info.mid] = message
+                self._in_flight[info.mid] = each
                 return
-        self._settle(message, code or 0)
+        self._settle(each, code or 0)
 
     def _take_slot(self) -> None:
         with self._changed:
             # Not while disconnected: paho could put the PUBLISH before the CONNECT.
-            self._wait_until(lambda: self._connected and self._used < self._window)
+            self._wait_until(lambda: self._link.is_connected and self._used < self._window)
             self._used += 1
 
     def _free_slot(self) -> None:
@@ -250,79 +193,34 @@ class Publisher:
         while not condition():
             left_s = max(self._progress_at, began) + self._stall_timeout_s - time.monotonic()
             if left_s <= 0:
-                reason = f" ({self._trouble})" if self._trouble else ""
+                reason = f" ({self._link.trouble})" if self._link.trouble else ""
                 raise BrokerUnreachableError(
-                    f"broker {self._to}: nothing was confirmed for {self._stall_timeout_s:g} s, "
+                    f"broker {self._link.to}: nothing was confirmed for {self._stall_timeout_s:g} s, "
                     f"{self._used} messages are unconfirmed{reason}"
                 )
             self._changed.wait(left_s)
 
-    def _settle(self, message: _InFlight, code: int) -> None:
+    def _settle(self, each: _InFlight, code: int) -> None:
         """The slot is free only after the caller was told: who waits for all finds everything told."""
-        message.settle(_error_of(message.topic, code))
+        each.settle(refusal(each.message.topic, code))
         self._free_slot()
 
-    # Called by paho, in its thread.
+    # Called by the link, in paho's thread.
 
-    def _confirmed(
-        self, client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties
-    ) -> None:
-        assert isinstance(client, _Client)
-        code = client.pubrec_codes.pop(mid, reason.value)
+    def _confirmed(self, packet_id: int, code: int) -> None:
         with self._changed:
-            message = self._in_flight.pop(mid, None)
-            if message is None:
-                self._early[mid] = code
+            each = self._in_flight.pop(packet_id, None)
+            if each is None:
+                self._early[packet_id] = code
                 return
-        self._settle(message, code)
+        self._settle(each, code)
 
-    def _connect_answered(
-        self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
+    def _connected(self) -> None:
         with self._changed:
-            self._trouble = refused(reason, self._to) if reason.is_failure else None
-            self._connected = self._trouble is None
-            again = list(self._in_flight.values()) if self._connected and self._on_resent else []
-            self._changed.notify_all()
+            again = [each.message for each in self._in_flight.values()] if self._on_resent else []
         for message in again:
             assert self._on_resent is not None
             self._on_resent(message.topic, message.payload)
-
-    def _connection_lost(
-        self,
-        _client: paho.Client,
-        _data: Any,
-        flags: paho.DisconnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        with self._changed:
-            told = refused(reason, self._to) if flags.is_disconnect_packet_from_server else None
-            self._trouble = told or self._trouble or _ClosedError(f"broker {self._to}: it closed the connection")
-            self._connected = False
-            self._changed.notify_all()
-
-
-def _close(client: _Client) -> None:
-    """Ends connection, session and thread, whatever state they are in."""
-    client.drop_out_messages()  # or paho's thread would wait for their confirmations
-    at_end = None
-    if client.protocol == MQTTProtocolVersion.MQTTv5:
-        at_end = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
-        at_end.SessionExpiryInterval = 0
-    client.disconnect(properties=at_end)
-    hang_up = threading.Timer(HANG_UP_AFTER_S, _hang_up, [client])
-    hang_up.start()
-    client.loop_stop()
-    hang_up.cancel()
-
-
-def _hang_up(client: _Client) -> None:
-    """A broker that reads no more would hold DISCONNECT, and with it paho's thread, for ever."""
-    open_socket = client.socket()
-    if isinstance(open_socket, socket.socket):
-        with suppress(OSError):
-            open_socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Tally:
@@ -349,15 +247,6 @@ class _Tally:
     def raise_refusal(self) -> None:
         if self._refusal:
             raise self._refusal
-
-
-def _error_of(topic: str, code: int) -> BrokerError | None:
-    if code == NO_MATCHING_SUBSCRIBERS:
-        return NoMatchingSubscribersError(f'"{topic}": nobody subscribes to it, nothing would have kept the message')
-    if code >= FIRST_FAILURE:
-        name = REFUSALS.get(code, "unspecified")
-        return BrokerError(f'"{topic}": the broker refused the message: {name} (0x{code:02X})')
-    return None
 
 
 def _paced(
