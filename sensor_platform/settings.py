@@ -116,6 +116,12 @@ class MqttSettings(_Section):
     )
     reconnect_min_s: float = Field(0.5, alias="MQTT_RECONNECT_MIN", gt=0, description="seconds, first backoff")
     reconnect_max_s: float = Field(30, alias="MQTT_RECONNECT_MAX", gt=0, description="seconds, cap of the backoff")
+    outbox_max_messages: int = Field(
+        100_000, alias="MQTT_OUTBOX_MAX_MESSAGES", ge=1, description="messages in the queue of `publish --queue`"
+    )
+    outbox_max_bytes: int = Field(
+        268_435_456, alias="MQTT_OUTBOX_MAX_BYTES", ge=1, description="bytes in the queue of `publish --queue`"
+    )
 
 
 class HealthSettings(_Section):

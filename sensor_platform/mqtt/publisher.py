@@ -83,7 +83,7 @@ class Publisher:
     ) -> None:
         try:
             if kind is None:
-                self._wait_until_confirmed()
+                self.wait_until_confirmed()
         finally:
             self._link.close()
 
@@ -149,7 +149,7 @@ class Publisher:
             tally.published += 1
             self._send(_InFlight(message, tally.settler(topic, payload)))
             tally.raise_refusal()
-        self._wait_until_confirmed()
+        self.wait_until_confirmed()
         tally.raise_refusal()
         return Published(tally.published, tally.confirmed, tally.unmatched)
 
@@ -183,7 +183,8 @@ class Publisher:
             self._progress_at = time.monotonic()
             self._changed.notify_all()
 
-    def _wait_until_confirmed(self) -> None:
+    def wait_until_confirmed(self) -> None:
+        """Returns when every future has ended. Raises BrokerUnreachableError after the stall timeout."""
         with self._changed:
             self._wait_until(lambda: self._used == 0)
 
