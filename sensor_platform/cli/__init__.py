@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Say how the platform is, and what became of its messages."),
     "simulate": ("simulate", "Publish the messages of a simulated plant."),
     "replay": ("replay", "Publish recorded data from a CSV file."),
-    "publish": ("publish", "Publish one message."),
+    "publish": ("publish", "Publish messages, through a queue on disk if the broker may be away."),
     "metrics": ("metrics", "Print readings of a sensor."),
     "dead-letters": ("dead_letters", "List, show, retry or discard dead letters."),
     "trace": ("trace", "Show the bytes that a reading came from."),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sensor_platform.mqtt.outbox import Delivered, Outbox
 
 OUTBOX_FOLDER = "outbox"
+#: A person waits: that long for a subscriber to come back.
+UNMATCHED_FOR_S = 5
 
 
 def publish(
@@ -30,7 +32,7 @@ def publish(
     from sensor_platform.mqtt.outbox import Outbox
 
     with _queue(settings, folder, wait_when_full=wait_when_full) as queue:
-        with Outbox(settings, queue) as outbox:
+        with Outbox(settings, queue, unmatched_for_s=min(retry_for_s, UNMATCHED_FOR_S)) as outbox:
             for topic, payload in messages:
                 outbox.publish(topic, payload, **options)
             outbox.wait_until_sent(give_up_after_s=retry_for_s)
@@ -54,7 +56,7 @@ def drain(
             click.echo(f"{queue.discard_refused()} refused messages are forgotten", err=True)
         if again:
             queue.restore()
-        with Outbox(settings, queue) as outbox:
+        with Outbox(settings, queue, unmatched_for_s=min(retry_for_s, UNMATCHED_FOR_S)) as outbox:
             outbox.wait_until_sent(give_up_after_s=retry_for_s)
         _finish(outbox, queue.totals(), as_json=as_json, may_wait=False)
 

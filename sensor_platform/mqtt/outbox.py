@@ -1,7 +1,8 @@
 """A publisher that outlives the broker's absence: `publish` returns when the message is on the disk, a thread sends it.
 
 In the order of the queue, at least once: a message leaves the queue after its confirmation, so a crash in between sends
-it again. What the broker refuses for good is set aside with the reason, or it would hold up all that comes after it.
+it again. What the broker refuses for good is set aside with the reason, or it would hold up all that comes after it; so
+is what nobody subscribes to, but not at once: after an outage subscribers come back later than the broker.
 """
 
 import threading
@@ -53,13 +54,23 @@ class Delivered:
 class Outbox:
     """`with OfflineQueue(folder) as queue, Outbox(settings, queue) as outbox: outbox.publish("plant/press", b"1")`.
 
+    `unmatched_for_s`: how long a message that nobody subscribes to is tried again before it is set aside.
     Leaving ends the thread after what is in flight; the rest waits in the queue for the next one.
     """
 
-    def __init__(self, settings: Settings, queue: OfflineQueue, *, stall_timeout_s: float = 10) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        queue: OfflineQueue,
+        *,
+        stall_timeout_s: float = 10,
+        unmatched_for_s: float = 30,
+    ) -> None:
         self._settings = settings
         self._queue = queue
         self._stall_timeout_s = stall_timeout_s
+        self._unmatched_for_s = unmatched_for_s
+        self._unmatched_since: float | None = None
         self._backoff = Backoff(least_s=settings.mqtt.reconnect_min_s, most_s=settings.mqtt.reconnect_max_s)
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -112,7 +123,8 @@ class Outbox:
         while self._queue.totals().waiting:
             with self._changed:
                 idle_s = time.monotonic() - max(began, self._progress_at)
-                if self._trouble is not None and idle_s >= give_up_after_s:
+                ends_by_itself = self._trouble is None or isinstance(self._trouble, NoMatchingSubscribersError)
+                if not ends_by_itself and idle_s >= give_up_after_s:
                     return False
                 self._changed.wait(LOOK_AGAIN_S)
         return True
@@ -134,7 +146,9 @@ class Outbox:
         with self._queue.sending(), Publisher(self._settings, stall_timeout_s=self._stall_timeout_s) as publisher:
             self._tell(trouble=None)
             while not self._stop.is_set():
-                if batch := self._queue.head(limit=BATCH_MESSAGES, max_bytes=BATCH_BYTES):
+                # One alone while it is tried again: what comes after it would be sent again each time.
+                limit = BATCH_MESSAGES if self._unmatched_since is None else 1
+                if batch := self._queue.head(limit=limit, max_bytes=BATCH_BYTES):
                     self._send(batch, publisher)
                     self._backoff.progress()
                 else:
@@ -156,7 +170,7 @@ class Outbox:
         delivered, again = Delivered(), None
         for queued, future in sent:
             error = future.exception() if future.done() else None
-            if not future.done() or (isinstance(error, BrokerError) and error.retryable):
+            if not future.done() or self._is_tried_again(error):
                 again = error
                 break
             if isinstance(error, BrokerError):
@@ -171,6 +185,13 @@ class Outbox:
         self._tell(delivered=delivered)
         if again is not None:
             raise again
+
+    def _is_tried_again(self, error: BaseException | None) -> bool:
+        if not isinstance(error, NoMatchingSubscribersError):
+            self._unmatched_since = None
+            return isinstance(error, BrokerError) and error.retryable
+        self._unmatched_since = self._unmatched_since or time.monotonic()
+        return time.monotonic() - self._unmatched_since < self._unmatched_for_s
 
     def _tell(self, *, delivered: Delivered | None = None, trouble: SensorPlatformError | None = None) -> None:
         with self._changed:

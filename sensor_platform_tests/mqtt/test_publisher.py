@@ -13,13 +13,16 @@ import paho.mqtt.client as paho
 import pytest
 from pydantic import SecretStr
 
+from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform.embedded.ports import answers
 from sensor_platform.errors import (
     BrokerError,
     BrokerUnreachableError,
     CredentialsRefusedError,
+    MessageRefusedError,
     NoMatchingSubscribersError,
 )
+from sensor_platform.mqtt.message import MessageProperties
 from sensor_platform.mqtt.publisher import Published, Publisher
 from sensor_platform.settings import MqttSettings, Settings
 from sensor_platform_tests.conftest import Broker, free_port, missing_tool
@@ -35,23 +38,26 @@ def settings_for(broker: Broker, *, url: str | None = None, **more: object) -> S
 class Subscriber:
     """Keeps what arrives on a topic of its own."""
 
-    def __init__(self, broker: Broker) -> None:
-        self.topic = f"publisher/{secrets.token_hex(4)}"
+    def __init__(self, broker: Broker, *, topic: str | None = None) -> None:
+        self.topic = topic or f"publisher/{secrets.token_hex(4)}"
         self.payloads: list[bytes] = []
+        self.messages: list[paho.MQTTMessage] = []
         self._changed = threading.Condition()
         self._subscribed = threading.Event()
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.username_pw_set(broker.username, broker.password)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = self._on_message
+        self._client.on_connect = lambda client, *_: client.subscribe(self.topic, qos=2)
+        self._client.reconnect_delay_set(1, 1)
         self._client.connect(broker.host, broker.port)
         self._client.loop_start()
-        self._client.subscribe(self.topic, qos=2)
         assert self._subscribed.wait(10)
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         with self._changed:
             self.payloads.append(message.payload)
+            self.messages.append(message)
             self._changed.notify_all()
 
     def wait_for(self, count: int) -> list[bytes]:
@@ -182,6 +188,71 @@ def test_the_rate_is_kept_and_stop_ends_the_reading(broker: Broker, subscriber: 
     assert published == Published(published=151, confirmed=151, unmatched=0)
 
 
+def test_properties_arrive_as_they_were_given(broker: Broker, subscriber: Subscriber) -> None:
+    properties = MessageProperties(
+        content_type="application/json",
+        user_properties=[("line", "1"), ("line", "ä")],
+        message_expiry_s=3600,
+        response_topic="answers/1",
+        correlation_data=b"\x00\xff",
+        is_text=True,
+    )
+    with Publisher(settings_for(broker)) as publisher:
+        publisher.publish(subscriber.topic, b"{}", qos=2, properties=properties).result(10)
+        publisher.publish(subscriber.topic, b"plain", qos=2).result(10)
+    subscriber.wait_for(2)
+    came, plain = (message.properties for message in subscriber.messages)
+    assert came.ContentType == "application/json"
+    assert came.UserProperty == [("line", "1"), ("line", "ä")]
+    assert 3590 <= came.MessageExpiryInterval <= 3600
+    assert came.ResponseTopic == "answers/1"
+    assert came.CorrelationData == b"\x00\xff"
+    assert came.PayloadFormatIndicator == 1
+    assert plain.isEmpty()
+
+
+def test_properties_on_3_1_1_are_an_error_and_nothing_is_sent(broker: Broker, subscriber: Subscriber) -> None:
+    with Publisher(settings_for(broker, protocol="3.1.1")) as publisher:
+        with pytest.raises(MessageRefusedError, match=r"MQTT 3\.1\.1, which has no properties \(content_type\)"):
+            publisher.publish(subscriber.topic, b"1", properties=MessageProperties(content_type="text/plain"))
+        publisher.publish(subscriber.topic, b"2").result(10)
+    assert subscriber.wait_for(1) == [b"2"]
+
+
+def test_a_retained_message_is_there_for_those_who_subscribe_later(broker: Broker) -> None:
+    topic = f"publisher/{secrets.token_hex(4)}"
+    with Publisher(settings_for(broker)) as publisher:
+        future = publisher.publish(topic, b"kept", retain=True)
+        assert isinstance(future.exception(10), NoMatchingSubscribersError)
+        later = Subscriber(broker, topic=topic)
+        assert later.wait_for(1) == [b"kept"]
+        later.close()
+        publisher.publish(topic, b"", retain=True)  # removes it
+
+
+def test_the_first_connection_is_tried_again_until_the_broker_is_there(tmp_path: Path) -> None:
+    server = EmbeddedBroker(tmp_path, free_port())
+    server.start()
+    settings = settings_for(Broker(server.url, server.username, server.password, tmp_path, "127.0.0.1", server.port))
+    server.stop()
+    came: list[bool] = []
+
+    def connect() -> None:
+        with Publisher(settings, retry_for_s=30):
+            came.append(True)
+
+    connecting = threading.Thread(target=connect)
+    connecting.start()
+    connecting.join(0.5)
+    assert connecting.is_alive()
+    server.start()
+    try:
+        connecting.join(30)
+        assert came
+    finally:
+        server.stop()
+
+
 def test_a_topic_with_a_wildcard_is_refused_and_holds_nothing_up(broker: Broker, subscriber: Subscriber) -> None:
     with Publisher(settings_for(broker), window=1) as publisher:
         with pytest.raises(ValueError, match="wildcard"):
@@ -234,3 +305,35 @@ def test_a_refused_message_says_why(refusing_broker: str) -> None:
         # paho overlooks what a PUBREC says; we do not.
         with pytest.raises(BrokerError, match="not authorised"):
             publisher.publish("refused/3", b"3", qos=2).result(10)
+
+
+def forgetful_broker(listener: socket.socket, published: list[bytes]) -> None:
+    """Speaks just enough MQTT 5 for one QoS 2 message; hangs up after PUBREC, and comes back without a session."""
+    for connection in range(2):
+        client, _ = listener.accept()
+        with client:
+            client.recv(65536)  # CONNECT
+            client.sendall(b"\x20\x03\x00\x00\x00")  # CONNACK, no session present
+            packet = client.recv(65536)
+            published.append(packet)
+            if packet[0] & 0xF0 == 0x30:
+                packet_id = packet[2 + 2 + len("a/b") :][:2]
+                client.sendall(b"\x50\x02" + packet_id)  # PUBREC
+                packet = client.recv(65536)  # PUBREL
+            if connection == 1:
+                client.sendall(b"\x70\x02" + packet[2:4])  # PUBCOMP, also for a PUBREL that it never heard of
+                client.recv(65536)  # DISCONNECT
+
+
+def test_a_message_that_the_broker_forgot_between_pubrec_and_pubcomp_is_published_again() -> None:
+    published: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        broker = threading.Thread(target=forgetful_broker, args=[listener, published])
+        broker.start()
+        url = f"mqtt://127.0.0.1:{listener.getsockname()[1]}"
+        settings = Settings(mqtt=MqttSettings(broker_url=url, protocol="5", reconnect_min_s=0.05))
+        with Publisher(settings) as publisher:
+            publisher.publish("a/b", b"payload", qos=2).result(20)
+        broker.join(20)
+    assert [packet[0] & 0xF0 for packet in published] == [0x30, 0x30], "PUBLISH twice, no PUBREL for what is forgotten"
+    assert all(packet.endswith(b"payload") for packet in published)
