@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from sensor_platform.defs import dead_letters, health, ingest, metrics
+from sensor_platform.defs import dead_letters, health, ingest, metrics, retention
 from sensor_platform.defs.resources import Platform
 
 
@@ -16,7 +16,12 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         executor=dg.in_process_executor,
     )
     return dg.Definitions.merge(
-        shared, ingest.definitions, metrics.definitions, dead_letters.definitions, health.definitions
+        shared,
+        ingest.definitions,
+        metrics.definitions,
+        dead_letters.definitions,
+        health.definitions,
+        retention.definitions,
     )
 
 

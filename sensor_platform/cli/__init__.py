@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("decode", "Show what a payload becomes, without a database."),
     "sensors": ("sensors", "List sensors, set their limits and their work units."),
     "alerts": ("alerts", "List alerts."),
+    "staging": ("staging", "Upload what waits, delete what is old."),
     "routes": ("routes", "Check the route file."),
     "db": ("db", "Create or upgrade the tables."),
 }

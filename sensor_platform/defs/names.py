@@ -14,6 +14,8 @@ READINGS_JOB = "process_readings_job"
 ROLLUPS_JOB = "rollups_job"
 RETRY_JOB = "dead_letter_retry_job"
 
+RETENTION_JOB = "staging_retention_job"
+
 MQTT_SENSOR = "mqtt_sensor"
 
 OWNERS = ["team:data-platform"]

@@ -73,6 +73,21 @@ class Platform:
         """Messages of a sealed micro-batch: its file never changes, so it is opened once."""
         return lru_cache(maxsize=REMEMBERED_COUNTS)(self.staging.count)
 
+    def messages_of(self, micro_batches: "list[MicroBatch]") -> tuple[int, int]:
+        """Messages in them, and how many of the files cannot be read. Those that were loaded need no look."""
+        from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError
+        from sensor_platform.pipeline.process import loaded_messages
+
+        loaded = loaded_messages(self.database, {micro_batch.hour for micro_batch in micro_batches})
+        messages = unreadable = 0
+        for micro_batch in micro_batches:
+            try:
+                known = loaded.get(micro_batch.name)
+                messages += self.messages_in(micro_batch) if known is None else known
+            except (DamagedMicroBatchError, MissingMicroBatchError):  # processing says which, and what to do
+                unreadable += 1
+        return messages, unreadable
+
     def pending(self, *, now: datetime) -> "list[MicroBatch]":
         """Sealed micro-batches that the ledger does not have, oldest first.
 

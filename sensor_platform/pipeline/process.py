@@ -1,7 +1,7 @@
 """Sealed micro-batches in, committed rows out: decode → validate → load, a transaction a group of micro-batches."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -19,6 +19,7 @@ from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.prepare import prepare
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts, Report
+from sensor_platform.pipeline.retention import bytes_deleted
 from sensor_platform.pipeline.standing import as_time
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import Settings
@@ -63,6 +64,8 @@ def process(
 ) -> Report:
     """Loads the sealed micro-batches received in `hours` (half open): the new ones, or all of them again.
 
+    What was made of micro-batches whose bytes retention has deleted is left alone, and counted in the report.
+
     A group that is committed stays, whatever happens to the next; calling again goes on where this one ended.
 
     Raises:
@@ -73,6 +76,12 @@ def process(
         found = not_in_ledger(database, found)
     damaged: dict[str, str] = {}
     report = Report()
+    if mode is Mode.AGAIN:
+        # What stands of those stays as it is: it could not be made again.
+        gone = bytes_deleted(database, hours).keys() - {micro_batch.name for micro_batch in found}
+        report = Report(bytes_deleted=len(gone))
+        if gone:
+            get_logger().warning("bytes_deleted_by_retention", micro_batches=len(gone), their_readings="stay")
     seconds: dict[str, float] = {}
     for group in _groups(staging, found, damaged, seconds):
         report += _process_group(group, database, routes, settings=settings, mode=mode, run_id=run_id, seconds=seconds)
@@ -86,13 +95,17 @@ def process(
 
 def not_in_ledger(database: Database, found: list[MicroBatch]) -> list[MicroBatch]:
     """Those of `found` that are pending, in the same order."""
-    hours = sorted({micro_batch.hour for micro_batch in found})
-    if not hours:
-        return []
-    statement = sa.select(ledger.c.name).where(ledger.c.hour.in_(hours))
-    with database.connect() as connection:
-        known = set(connection.execute(statement).scalars())
+    known = loaded_messages(database, {micro_batch.hour for micro_batch in found})
     return [micro_batch for micro_batch in found if micro_batch.name not in known]
+
+
+def loaded_messages(database: Database, hours: Collection[datetime]) -> dict[str, int]:
+    """Messages of each micro-batch of `hours` that is in the ledger."""
+    if not hours:
+        return {}
+    statement = sa.select(ledger.c.name, ledger.c.staged).where(ledger.c.hour.in_(hours))
+    with database.connect() as connection:
+        return dict(connection.execute(statement).tuples().all())
 
 
 def _groups(

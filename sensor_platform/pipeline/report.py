@@ -48,12 +48,16 @@ class ReadingCounts(_Counts):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a call of `process` did. `seconds` has read, decode, validate, load; `lag_s` is commit minus reception."""
+    """What a call of `process` did. `seconds` has read, decode, validate, load; `lag_s` is commit minus reception.
+
+    `bytes_deleted`: micro-batches that could not be processed again, since retention has deleted their files.
+    """
 
     micro_batches: int = 0
     messages: MessageCounts = field(default_factory=MessageCounts)
     readings: ReadingCounts = field(default_factory=ReadingCounts)
     conflicts: int = 0
+    bytes_deleted: int = 0
     refused_by_code: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -69,6 +73,7 @@ class Report:
             messages=self.messages + other.messages,
             readings=self.readings + other.readings,
             conflicts=self.conflicts + other.conflicts,
+            bytes_deleted=self.bytes_deleted + other.bytes_deleted,
             refused_by_code=_sum(self.refused_by_code, other.refused_by_code),
             seconds=_sum(self.seconds, other.seconds),
             # The newest are the ones that a person wants to see.

@@ -165,3 +165,21 @@ def test_without_any_database_the_error_says_what_to_do(home: Path) -> None:
     result = Shell({"SENSOR_PLATFORM_HOME": str(home)})("db", "upgrade")
     assert isinstance(result.exception, ConfigurationError)
     assert "sensor-platform up" in str(result.exception)
+
+
+def test_staging_prune_says_first_and_then_does(shell: Shell, staging: LocalStaging) -> None:
+    long_ago = HOUR.replace(year=2020)
+    stage(staging, "old", [value(1, long_ago)], hour=long_ago)
+    assert shell("staging", "prune").stderr == "STAGING_RETENTION_DAYS is 0: every micro-batch is kept.\n"
+    shell.json("process", "--json")
+    would = shell.json("staging", "prune", "--days", "30", "--dry-run", "--json")
+    assert (would["dry_run"], would["micro_batches"], would["messages"], would["unprocessed"]) == (True, 1, 1, 0)
+    assert len(staging.micro_batches()) == 1
+    assert "1 micro-batches with 1 messages were deleted.\n" in shell("staging", "prune", "--days", "30").stderr
+    assert staging.micro_batches() == []
+
+
+def test_staging_upload_needs_an_object_store(shell: Shell) -> None:
+    result = shell("staging", "upload")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "STAGING_URL names no object store" in str(result.exception)

@@ -21,6 +21,7 @@ def describe_readings(report: "Report", *, mode: str) -> Metadata:
         **_messages(report.messages),
         **_readings(report.readings),
         "conflicts": report.conflicts,
+        **({"micro_batches_deleted_by_retention": report.bytes_deleted} if report.bytes_deleted else {}),
         **rates(report),
         **{f"seconds_{stage}": round(seconds, 4) for stage, seconds in report.seconds.items()},
         **_span(report.least_time, report.greatest_time),

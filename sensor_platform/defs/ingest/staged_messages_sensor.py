@@ -10,7 +10,7 @@ import dagster as dg
 from sensor_platform.defs import names
 from sensor_platform.defs.partitions import HOUR, clamped, hour_of, key_of, received_hours, window
 from sensor_platform.defs.resources import Platform
-from sensor_platform.errors import StagingError
+from sensor_platform.defs.unavailable import skip_while_unavailable
 from sensor_platform.staging.format import MicroBatch
 
 EVERY_S = 60
@@ -44,9 +44,10 @@ class Reported:
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Reports the hours of staged_messages, also those without a message, without starting runs.",
 )
+@skip_while_unavailable
 def staged_messages_sensor(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
-) -> dg.SensorResult:
+) -> dg.SensorResult | dg.SkipReason:
     events, reported = report_hours(platform, Reported.read(context.cursor), now=datetime.now(UTC))
     skip = None if events else "no hour changed"
     return dg.SensorResult(asset_events=events, cursor=reported.write(), skip_reason=skip)
@@ -77,12 +78,7 @@ def report_hours(
 def _materialization(
     platform: Platform, key: str, micro_batches: list[MicroBatch], *, closed: bool
 ) -> dg.AssetMaterialization:
-    messages = damaged = 0
-    for micro_batch in micro_batches:
-        try:
-            messages += platform.messages_in(micro_batch)
-        except StagingError:  # processing says which, and what to do
-            damaged += 1
+    messages, damaged = platform.messages_of(micro_batches)
     metadata = {"dagster/partition_row_count": messages, "micro_batches": len(micro_batches), "hour_is_over": closed}
     return dg.AssetMaterialization(
         names.STAGED_MESSAGES, partition=key, metadata={**metadata, **({"damaged": damaged} if damaged else {})}

@@ -1,0 +1,63 @@
+"""`sensor-platform staging`: what lies in the staging area, and how long."""
+
+from dataclasses import asdict
+
+import click
+
+from sensor_platform.cli.connecting import as_json as json_option
+from sensor_platform.cli.connecting import command_database, command_settings
+
+
+@click.group(help="Upload what waits, delete what is old.")
+def staging() -> None:
+    """Everything about staged micro-batches."""
+
+
+@staging.command()
+@click.option("--days", type=click.FloatRange(min=0), help="Instead of STAGING_RETENTION_DAYS; 0 deletes nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+@json_option
+def prune(days: float | None, dry_run: bool, as_json: bool) -> None:
+    """Delete micro-batches older than STAGING_RETENTION_DAYS that are in the ledger.
+
+    Readings and dead letters stay, and so does what was not processed. The ledger says what was deleted, and when.
+    """
+    from datetime import UTC, datetime
+
+    from sensor_platform.cli.output import emit_json
+    from sensor_platform.pipeline.retention import prune as prune_staging
+    from sensor_platform.staging.store import open_staging
+
+    settings = command_settings()
+    kept_days = settings.staging_retention_days if days is None else days
+    with command_database(settings) as database:
+        pruned = prune_staging(open_staging(settings), database, days=kept_days, now=datetime.now(UTC), dry_run=dry_run)
+    if as_json:
+        emit_json(asdict(pruned))
+        return
+    if not kept_days:
+        click.echo("STAGING_RETENTION_DAYS is 0: every micro-batch is kept.", err=True)
+        return
+    would = "would be" if dry_run else "were"
+    click.echo(f"{pruned.micro_batches} micro-batches with {pruned.messages} messages {would} deleted.", err=True)
+    if pruned.unprocessed:
+        click.echo(f"{pruned.unprocessed} as old are kept: they were not processed.", err=True)
+
+
+@staging.command()
+@json_option
+def upload(as_json: bool) -> None:
+    """Upload what waits on this disk, without a collector; exit 1 when the object store refuses."""
+    from sensor_platform.cli.output import emit_json
+    from sensor_platform.errors import ConfigurationError
+    from sensor_platform.staging.uploader import open_uploader
+
+    settings = command_settings()
+    uploader = open_uploader(settings)
+    if uploader is None:
+        raise ConfigurationError("STAGING_URL names no object store: micro-batches stay where they are")
+    uploaded = uploader.upload_waiting()
+    if as_json:
+        emit_json({"uploaded": uploaded})
+    else:
+        click.echo(f"{uploaded} micro-batches uploaded.", err=True)
