@@ -1,5 +1,6 @@
 """What became of confirmed messages: the publishers' logs against every row that is staged, sealed or still open."""
 
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -84,17 +85,18 @@ def _out_of_order(staged: Iterable[bytes], name: str) -> int:
 
 
 def acknowledged_but_not_staged(tap: Tap, rows: Sequence[dict[str, Any]]) -> int:
-    """Messages for which a PUBACK left and no row stands, connection by connection and in order: must be 0.
+    """Acknowledgements on the wire for which no row stands, in that order: must be 0.
 
-    On each connection what was acknowledged must begin what was staged, and that must begin what was delivered.
+    Repeats count on both sides: each PUBACK answers one PUBLISH, and each PUBLISH that was read has a row of its own.
     """
-    missing = 0
-    for number, wire in enumerate(tap.connections, start=1):
-        staged = [row["payload"] for row in rows if row["connection"] == number]
-        delivered = [each.payload for each in wire.delivered]
-        acknowledged = wire.acknowledged
-        missing += len(wire.strangers) + max(0, len(acknowledged) - len(staged))
-        missing += sum(1 for ours, theirs in zip(acknowledged, staged, strict=False) if ours != theirs)
-        assert staged == delivered[: len(staged)], f"connection {number} staged what it did not bring, or not in order"
-    return missing
+    staged = [row["payload"] for row in rows]
+    assert missing_in(staged, [each.payload for each in tap.delivered]) == 0, "staged what was not delivered so"
+    strangers = sum(len(wire.strangers) for wire in tap.wires)
+    return strangers + missing_in(tap.acknowledged, staged)
 
+
+def missing_in(part: Sequence[bytes], whole: Iterable[bytes]) -> int:
+    """How many of `part`, from the first that is missing on, do not stand in `whole` in the order of `part`."""
+    rest = iter(whole)
+    found = sum(1 for _ in itertools.takewhile(lambda each: each in rest, part))
+    return len(part) - found
