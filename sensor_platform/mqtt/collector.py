@@ -9,7 +9,13 @@ import time
 from types import TracebackType
 from typing import Self
 
-from sensor_platform.errors import BrokerError, ClientIdTakenError, SensorPlatformError, StagingUnavailableError
+from sensor_platform.errors import (
+    BrokerError,
+    BrokerUnreachableError,
+    ClientIdTakenError,
+    SensorPlatformError,
+    StagingUnavailableError,
+)
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.backoff import Backoff
 from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, client_id
@@ -30,7 +36,7 @@ from sensor_platform.staging.store import staging_root
 from sensor_platform.staging.uploader import open_uploader
 from sensor_platform.staging.writer import StagingWriter
 
-#: Connections that end this soon, this often, without a word: MQTT 3.1.1 has none for a stolen client id.
+#: Connections that end this soon, this often, without a word, are what a stolen client id looks like.
 SHORT_S = 5.0
 SHORT_CONNECTIONS = 3
 
@@ -294,7 +300,8 @@ class Collector:
             self._protocol = Protocol.V311 if self._protocol is Protocol.V5 else Protocol.V5
             return err
         self._short_connections = self._short_connections + 1 if lasted_s < SHORT_S else 0
-        silent = session.protocol is Protocol.V311 and self._figures.connected
+        # 3.1.1 has no word for it, and mosquitto 2.0 says none on 5 either while messages are in flight.
+        silent = isinstance(err, BrokerUnreachableError) and self._figures.connected
         if silent and self._short_connections >= SHORT_CONNECTIONS:
             return ClientIdTakenError(
                 f"broker {session.endpoint}: it ended {self._short_connections} connections within seconds. Does "
