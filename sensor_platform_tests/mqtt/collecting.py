@@ -87,7 +87,7 @@ def publisher(broker: Any, *, protocol: str = "5") -> Iterator[paho.Client]:
     client.max_inflight_messages_set(1000)
     connected = threading.Event()
     client.on_connect = lambda *_: connected.set()
-    client.connect(broker.host, broker.port)
+    client.connect("127.0.0.1", broker.port)
     client.loop_start()
     try:
         assert connected.wait(10)
