@@ -10,10 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from sensor_platform.embedded.postgres import EmbeddedPostgres
 from sensor_platform.staging.kill_points import VARIABLE
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.mqtt.collecting import (
@@ -120,27 +118,3 @@ def test_killed_five_times_under_load_every_confirmed_message_is_there_once(
 def staged(settings: Any) -> int:
     store = LocalStaging(settings.home / "staging")
     return sum(map(store.count, store.micro_batches())) + store.open_messages()
-
-
-@pytest.mark.slow
-def test_it_goes_on_while_the_database_is_down(broker: Any, home: Path, tmp_path: Path) -> None:
-    from sensor_platform.database.engine import Database
-    from sensor_platform.database.migrate import upgrade
-
-    settings = make_settings(broker, home, "no-database")
-    with EmbeddedPostgres(tmp_path / "own server") as server:
-        with Database(server.url) as database:
-            upgrade(database)
-        with collecting(settings, database_url=server.url) as collector, publisher(broker) as client:
-            wait_until(lambda: granted(home), "granted filters")
-            beats = "select count(*) from sensor_platform.collector_heartbeat"
-            with psycopg.connect(server.url, autocommit=True) as sql:
-                wait_until(lambda: sql.execute(beats).fetchone() == (1,), "a heartbeat")
-            server.stop()
-            publish(client, [("no-database/a/b", b"%d" % n) for n in range(100)])
-            wait_until(lambda: len(originals(settings)) == 100, "messages without a database")
-            assert collector.health.connected
-            server.start()
-            told = "select messages from sensor_platform.collector_heartbeat"
-            with psycopg.connect(server.url, autocommit=True) as sql:
-                wait_until(lambda: sql.execute(told).fetchone() == (100,), "a heartbeat again")
