@@ -1,11 +1,10 @@
-"""One run: a subscriber, something that feeds it, the seconds until it has all, and the CPU time that it took for it.
+"""One run of a case: the seconds until the subscriber has all messages, and the CPU time that it took for them.
 
-Feed and subscriber are processes of their own. Everybody says on stderr that all is received, or ends: that is when
-the clock stops, so no start or end of an interpreter is measured.
+Feed and subscriber are processes of their own. Everybody says that all is received, or ends: that is when the clock
+stops, so no start or end of an interpreter is measured.
 """
 
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ from pathlib import Path
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from benchmarks.processes import LIMIT_S, Process, cpu_s, feed, go, next_line, process
+from benchmarks.brokers import TlsBroker
+from benchmarks.cases import NOBODY, Case
+from benchmarks.processes import LIMIT_S, Process, feed, go, next_line
 from benchmarks.publisher import TOPIC
+from benchmarks.subscribers import Place, Subscriber, subscriber
 from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform.embedded.ports import any_free_port
-
-SUBSCRIBERS = ("collector", "mosquitto_sub", "paho_grouped", "paho_each")
-PROTOCOLS = ("3.1.1", "5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,93 +26,35 @@ class Run:
     """What one subscriber did once."""
 
     messages_per_s: float
-    cpu_us_per_message: float
+    cpu_us_per_message: float | None  # None: nobody subscribed
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a subscriber subscribes and writes."""
-
-    port: int
-    protocol: str
-    folder: Path
-    username: str = "nobody"
-    password: str = "none"
-
-
-def publisher_alone(folder: Path, messages: int) -> float:
-    """Messages/s that the broker confirms while nobody subscribes: no subscriber can show more."""
-    with EmbeddedBroker(folder, any_free_port()) as broker, _publisher(broker, messages) as feeding:
-        next_line(feeding.stdout, "ready")
-        go(feeding)
-        return messages / float(next_line(feeding.stdout))
-
-
-def beside_broker(subscriber: str, folder: Path, protocol: str, messages: int) -> Run:
-    """A fresh broker, one subscriber, one publisher."""
-    with EmbeddedBroker(folder, any_free_port()) as broker:
-        where = Place(broker.port, protocol, folder, broker.username, broker.password)
-        with _subscriber(subscriber, where, messages + 1) as subscribing, _publisher(broker, messages) as feeding:
-            _wait_until_subscribed(where)  # its one message is the one more that the subscriber waits for
+def run(case: Case, folder: Path) -> Run:
+    """In an empty folder."""
+    if case.part == "alone":
+        return _alone(case, folder)
+    kind = TlsBroker if case.part == "tls" else EmbeddedBroker
+    with kind(folder, any_free_port()) as broker, publisher(broker, case) as feeding:
+        if case.subscriber == NOBODY:
             next_line(feeding.stdout, "ready")
-            return _measured(subscribing, feeding, messages)
+            go(feeding)
+            return Run(case.messages / float(next_line(feeding.stdout)), None)
+        return _beside(case, folder, broker, feeding)
 
 
-def collector_alone(folder: Path, protocol: str, messages: int) -> Run:
-    """The collector and a broker that only sends."""
-    with feed("sender", str(messages)) as feeding:
-        where = Place(int(next_line(feeding.stdout)), protocol, folder)
-        with _subscriber("collector", where, messages) as subscribing:
-            next_line(feeding.stdout, "ready")
-            return _measured(subscribing, feeding, messages)
+def publisher(broker: EmbeddedBroker, case: Case, *, rate: float = float("inf")) -> Process:
+    """Ready to publish the messages of the case."""
+    login = (str(broker.port), broker.username, broker.password)
+    return feed("publisher", *login, str(case.messages), str(case.payload_bytes), str(rate))
 
 
-def _measured(subscribing: subprocess.Popen[str], feeding: subprocess.Popen[str], messages: int) -> Run:
-    cpu_before_s, began_s = cpu_s(subscribing), time.monotonic()
-    go(feeding)
-    last_word = next_line(subscribing.stderr, "done", "")
-    took_s, cpu_took_s = time.monotonic() - began_s, cpu_s(subscribing) - cpu_before_s
-    if not last_word and subscribing.wait(LIMIT_S):  # mosquitto_sub ends without a word
-        raise RuntimeError(f"{subscribing.args!r} ended with {subscribing.returncode}")
-    return Run(messages / took_s, cpu_took_s / messages * 1e6)
-
-
-def _subscriber(name: str, place: Place, messages: int) -> Process:
-    match name:
-        case "collector":
-            command = ["-m", "benchmarks.collector_process", str(messages)]
-        case "mosquitto_sub":
-            version = "mqttv5" if place.protocol == "5" else "mqttv311"
-            login = f"-h 127.0.0.1 -p {place.port} -u {place.username} -P {place.password}"
-            return process(f"mosquitto_sub {login} -V {version} -q 1 -C {messages} -t {TOPIC}".split(), says="stderr")
-        case _:
-            login = f"{place.port} {place.username} {place.password}"
-            options = f"{login} {place.protocol} {TOPIC} {messages}".split()
-            command = ["-m", f"benchmarks.baselines.{name}", *options, str(place.folder / "received")]
-    return process([sys.executable, *command], says="stderr", environment=_settings(place))
-
-
-def _settings(place: Place) -> dict[str, str]:
-    routes = place.folder / "routes.yaml"
-    topic = "factory/{work_unit}/sensors/{sensor}/data"
-    routes.write_text(f"routes:\n  - name: benchmark\n    filter: {topic}\n    format: json\n", encoding="utf-8")
-    return {
-        "MQTT_BROKER_URL": f"mqtt://127.0.0.1:{place.port}",
-        "MQTT_USERNAME": place.username,
-        "MQTT_PASSWORD": place.password,
-        "MQTT_PROTOCOL": place.protocol,
-        "SENSOR_PLATFORM_HOME": str(place.folder / "home"),
-        "SENSOR_PLATFORM_ROUTES": str(routes),
-    }
-
-
-def _wait_until_subscribed(place: Place) -> None:
-    """MQTT 5 says in the PUBACK whether anybody subscribes."""
+def wait_until_subscribed(broker: EmbeddedBroker) -> None:
+    """Publishes until somebody gets it, which is one message. MQTT 5 says in the PUBACK whether anybody subscribes."""
     matched: list[bool] = []
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    client.username_pw_set(place.username, place.password)
+    client.username_pw_set(broker.username, broker.password)
     client.on_publish = lambda _client, _data, _mid, reason, _properties: matched.append(reason.value == 0)
-    client.connect("127.0.0.1", place.port)
+    client.connect("127.0.0.1", broker.port)
     client.loop_start()
     until_s = time.monotonic() + LIMIT_S
     while not any(matched):
@@ -125,5 +66,28 @@ def _wait_until_subscribed(place: Place) -> None:
     client.loop_stop()
 
 
-def _publisher(broker: EmbeddedBroker, messages: int) -> Process:
-    return feed("publisher", str(broker.port), broker.username, broker.password, str(messages))
+def _beside(case: Case, folder: Path, broker: EmbeddedBroker, feeding: subprocess.Popen[str]) -> Run:
+    port, ca = (broker.tls_port, broker.ca) if isinstance(broker, TlsBroker) else (broker.port, None)
+    place = Place(port, folder, broker.username, broker.password, ca)
+    with subscriber(case, place, messages=case.messages + 1) as subscribing:
+        wait_until_subscribed(broker)
+        next_line(feeding.stdout, "ready")
+        return _measured(case, subscribing, feeding)
+
+
+def _alone(case: Case, folder: Path) -> Run:
+    """A broker that only sends."""
+    with feed("sender", str(case.messages), str(case.payload_bytes)) as feeding:
+        place = Place(int(next_line(feeding.stdout)), folder)
+        with subscriber(case, place, messages=case.messages) as subscribing:
+            next_line(feeding.stdout, "ready")
+            return _measured(case, subscribing, feeding)
+
+
+def _measured(case: Case, subscribing: Subscriber, feeding: subprocess.Popen[str]) -> Run:
+    cpu_before_s, began_s = subscribing.cpu_s(), time.monotonic()
+    go(feeding)
+    subscribing.wait()
+    took_s, cpu_took_s = time.monotonic() - began_s, subscribing.cpu_s() - cpu_before_s
+    subscribing.check()
+    return Run(case.messages / took_s, cpu_took_s / case.messages * 1e6)

@@ -13,7 +13,7 @@ from typing import IO, Literal
 import psutil
 
 #: The longest that anything here may stay silent.
-LIMIT_S = 60
+LIMIT_S = 120
 ROOT = Path(__file__).parents[1]
 
 Process = AbstractContextManager[subprocess.Popen[str]]

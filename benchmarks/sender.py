@@ -1,7 +1,7 @@
 """A broker that only sends: what a collector can do when no broker stands in its way.
 
 Prints its port; says `ready` when a subscriber came; waits for a line; sends, and prints the seconds until all was
-confirmed. Own process: `python -m benchmarks.sender MESSAGES`.
+confirmed. Own process: `python -m benchmarks.sender MESSAGES BYTES`.
 """
 
 import socket
@@ -34,15 +34,15 @@ def _welcome(connection: socket.socket) -> int:
     return version
 
 
-def main(messages: str) -> None:
+def main(messages: str, payload_bytes: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
+        server.settimeout(120)
         print(server.getsockname()[1], flush=True)
         connection, _ = server.accept()
     with connection:
-        connection.settimeout(60)
+        connection.settimeout(120)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        frames = Frames(version=_welcome(connection))
+        frames = Frames(version=_welcome(connection), payload_bytes=int(payload_bytes))
         print("ready", flush=True)
         sys.stdin.readline()
         began_s = time.monotonic()
