@@ -2,7 +2,7 @@
 
 It writes how many messages are durable and acknowledged into its place of a file that it shares with the other
 workers, and ends when the numbers there add up to MESSAGES: `python -m benchmarks.collector_process MESSAGES FILE
-PLACE [GROUP]`; with GROUP, its subscriptions are shared. Says `collecting` when it is connected and `done` at the end.
+PLACE`. Says `collecting` when it is connected and `done` at the end.
 """
 
 import sys
@@ -17,12 +17,9 @@ from sensor_platform.mqtt.states import State
 from sensor_platform.settings import load_settings
 
 
-def main(messages: str, file: str, place: str, group: str = "") -> None:
+def main(messages: str, file: str, place: str) -> None:
     counts = received(Path(file))
     with Collector(load_settings(env_file=None), managed=False, name=f"c{place}") as collector:
-        if group:
-            assert collector._filters
-            collector._filters = tuple(f"$share/{group}/{name}" for name in collector._filters)
         threading.Thread(target=_watch, args=(collector, counts, int(place), int(messages)), daemon=True).start()
         collector.run()
 

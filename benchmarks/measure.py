@@ -48,7 +48,7 @@ def publisher(broker: EmbeddedBroker, case: Case, *, rate: float = float("inf"))
     return feed("publisher", *login, str(case.messages), str(case.payload_bytes), str(rate))
 
 
-def wait_until_subscribed(broker: EmbeddedBroker) -> None:
+def wait_until_subscribed(broker: EmbeddedBroker, subscribing: Subscriber) -> None:
     """Publishes until somebody gets it, which is one message. MQTT 5 says in the PUBACK whether anybody subscribes."""
     matched: list[bool] = []
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -58,6 +58,7 @@ def wait_until_subscribed(broker: EmbeddedBroker) -> None:
     client.loop_start()
     until_s = time.monotonic() + LIMIT_S
     while not any(matched):
+        subscribing.check()
         if time.monotonic() > until_s:
             raise TimeoutError("nobody subscribed")
         client.publish(TOPIC, b"{}", qos=1).wait_for_publish(LIMIT_S)
@@ -70,7 +71,7 @@ def _beside(case: Case, folder: Path, broker: EmbeddedBroker, feeding: subproces
     port, ca = (broker.tls_port, broker.ca) if isinstance(broker, TlsBroker) else (broker.port, None)
     place = Place(port, folder, broker.username, broker.password, ca)
     with subscriber(case, place, messages=case.messages + 1) as subscribing:
-        wait_until_subscribed(broker)
+        wait_until_subscribed(broker, subscribing)
         next_line(feeding.stdout, "ready")
         return _measured(case, subscribing, feeding)
 

@@ -79,9 +79,9 @@ def collectors(
         running = [
             stack.enter_context(
                 process(
-                    [*command, str(number), *(["benchmark"] if workers > 1 else [])],
+                    [*command, str(number)],
                     says="stderr",
-                    environment={**_settings(place, protocol, number), **environment},
+                    environment={**_settings(place, protocol, number, shared=workers > 1), **environment},
                 )
             )
             for number in range(workers)
@@ -98,7 +98,7 @@ def _in_c(case: Case, place: Place, messages: int) -> list[str]:
     return ["mosquitto_sub", *login, *tls, "-V", version, "-q", "1", "-C", str(messages), "-t", TOPIC]
 
 
-def _settings(place: Place, protocol: str, number: int) -> dict[str, str]:
+def _settings(place: Place, protocol: str, number: int, *, shared: bool) -> dict[str, str]:
     routes = place.folder / "routes.yaml"
     routes.write_text(f"routes:\n  - name: benchmark\n    filter: {FILTER}\n    format: json\n", encoding="utf-8")
     return {
@@ -107,6 +107,7 @@ def _settings(place: Place, protocol: str, number: int) -> dict[str, str]:
         "MQTT_USERNAME": place.username,
         "MQTT_PASSWORD": place.password,
         "MQTT_PROTOCOL": protocol,
+        "MQTT_SHARE_GROUP": "benchmark" if shared else "",
         "MQTT_TLS_CA": str(place.ca or ""),
         "SENSOR_PLATFORM_HOME": str(place.folder / "home"),
         "SENSOR_PLATFORM_ROUTES": str(routes),

@@ -13,6 +13,7 @@ from sensor_platform.embedded.broker import find_mosquitto
 
 ROOT = Path(__file__).parents[1]
 OTHERS = {"mosquitto_sub", "paho_grouped", "paho_each"}
+BOTH = ("3.1.1", "5")
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,30 +23,53 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def report() -> Any:
-    command = [sys.executable, "-m", "benchmarks.ingest", "--json", "--messages", "500", "--runs", "1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+def benchmark(name: str, *options: str) -> Any:
+    """The JSON value of `python -m benchmarks.NAME --quick`."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", "--quick", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_ingest_tells_the_machine_and_the_publishers_own_rate(report: Any) -> None:
+    report = json.loads(done.stdout)
     assert {"cpu", "cores", "memory_gb", "filesystem", "fdatasync_ms", "load_1min", "mosquitto"} <= set(
         report["machine"]
     )
-    assert report["conditions"] == {"messages": 500, "runs": 1, "payload_bytes": 150, "qos": 1, "fsync": True}
-    assert report["publisher_alone"]["messages_per_s"] > 0
+    return report
+
+
+@pytest.fixture(scope="module")
+def report() -> Any:
+    return benchmark("ingest", "--without-pathway", "--only", "comparison", "--only", "alone", "--only", "tls")
 
 
 def test_ingest_has_the_figures_of_every_alternative(report: Any) -> None:
-    everyone = {*OTHERS, "collector", "collector, sender only"}
-    measured = {(each["subscriber"], each["protocol"]) for each in report["results"]}
-    assert measured == {(name, protocol) for name in everyone for protocol in ("3.1.1", "5")}
-    assert all(each["messages_per_s"] > 0 and each["cpu_us_per_message"] >= 0 for each in report["results"])
+    expected = {("comparison", name, protocol) for name in {*OTHERS, "collector"} for protocol in BOTH}
+    expected |= {("alone", "collector", protocol) for protocol in BOTH}
+    expected |= {("tls", name, protocol) for name in ("collector", "mosquitto_sub") for protocol in BOTH}
+    expected |= {("comparison", "nobody", "3.1.1")}  # the publisher's own ceiling
+    assert {(each["part"], each["subscriber"], each["protocol"]) for each in report["results"]} == expected
+    assert all(each["messages_per_s"] > 0 for each in report["results"])
+    assert report["conditions"] == {"messages": 2000, "rounds": 1, "payload_bytes": 150, "qos": 1, "fsync": True}
 
 
-def test_ingest_has_every_ratio(report: Any) -> None:
-    compared = {(each["collector_to"], each["protocol"]) for each in report["ratios"]}
-    assert compared == {(name, protocol) for name in OTHERS for protocol in ("3.1.1", "5")}
-    assert all(each["messages_per_s"] > 0 for each in report["ratios"])
+def test_ingest_holds_every_figure_beside_its_target(report: Any) -> None:
+    of = {(each["figure"], each["protocol"]): each for each in report["verdicts"]}
+    for protocol in BOTH:
+        targets = {figure: each["target"] for (figure, of_protocol), each in of.items() if of_protocol == protocol}
+        assert targets == {
+            "messages_per_s, collector / mosquitto_sub": ">= 1.1",
+            "cpu_us_per_message, collector / mosquitto_sub": "<= 1.2",
+            "messages_per_s, collector / paho_each": ">= 5.0",
+            "cpu_us_per_message, collector / paho_each": None,
+            "messages_per_s, collector / paho_grouped": ">= 3.0",
+            "cpu_us_per_message, collector / paho_grouped": None,
+            "messages_per_s, alone": ">= 200000",
+        }
+    assert all((each["holds"] is None) == (each["target"] is None or each["value"] is None) for each in of.values())
+
+
+def test_ingest_says_why_pathway_is_not_there(report: Any) -> None:
+    assert report["pathway"] == {"unavailable": "not asked for"}
+
+
+def test_ingest_shares_a_subscription_between_workers() -> None:
+    measured = benchmark("ingest", "--only", "workers")["results"]
+    assert [(each["protocol"], each["workers"]) for each in measured] == [("3.1.1", 2), ("5", 2)]
