@@ -39,7 +39,7 @@ class ConfiguredBroker(EmbeddedBroker):
         command = super().command()
         (self.folder / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {self.folder / 'passwords'}\n"
-            f"persistence_location {self.folder}/\n{self._settings}\n",
+            f"persistence_location {self.folder}/\nuser root\nlog_dest stderr\n{self._settings}\n",
             encoding="utf-8",
         )
         return command

@@ -73,3 +73,19 @@ def test_ingest_says_why_pathway_is_not_there(report: Any) -> None:
 def test_ingest_shares_a_subscription_between_workers() -> None:
     measured = benchmark("ingest", "--only", "workers")["results"]
     assert [(each["protocol"], each["workers"]) for each in measured] == [("3.1.1", 2), ("5", 2)]
+
+
+def test_memory_looks_at_the_collector_while_it_flows_and_while_nothing_can_be_written() -> None:
+    report = benchmark("memory")
+    assert report["flow"]["rss_mb"]["warm"] > 0
+    assert report["stall"]["staged_while_stalled"] == 0
+    assert set(report["stall"]["rss_mb"]) == {"before", "during", "after"}
+
+
+def test_broker_keeps_every_message_with_our_configuration() -> None:
+    results = benchmark("broker")["results"]
+    assert {name: each["kept"] for name, each in results.items()} == {
+        "stock": 0.5,  # max_queued_messages 1000
+        "deploy/mosquitto.conf": 1.0,
+        "on_changes": 1.0,
+    }
