@@ -1,9 +1,9 @@
 """What it costs that the broker keeps what it took: deploy/mosquitto.conf beside the stock settings.
 
 `python -m benchmarks.broker [--json] [--rounds 5] [--messages 100000] [--quick]`. The publish rate that each
-confirms, at QoS 1: while a subscriber takes the messages at once; while the session of one that is away keeps them, which is when
-there is something to write; and how many of those it has when it comes back. *on_changes* is deploy/mosquitto.conf with
-`autosave_on_changes true`, which loses less when the broker is killed.
+confirms, at QoS 1: while a subscriber takes the messages at once; while the session of one that is away keeps them,
+which is when there is something to write; and how many of those it has when it comes back. *on_changes* is
+deploy/mosquitto.conf with `autosave_on_changes true`, which loses less when the broker is killed.
 """
 
 import json
@@ -86,7 +86,7 @@ def _rates(settings: str, scratch: Path, messages: int) -> Rates:
             present_s = _published_s(broker, case)
         _fetch(place, "-E")  # ends once it has subscribed: from here on the session is away
         absent_s = _published_s(broker, case)
-        kept = _fetch(place, "-W", "5")
+        kept = _fetch(place, "-W", "5", "-C", str(messages))
     return Rates(round(messages / present_s), round(messages / absent_s), round(kept / messages, 3))
 
 
