@@ -105,6 +105,11 @@ class MqttSettings(_Section):
     linger_ms: int = Field(
         5, alias="MQTT_LINGER", ge=0, le=1000, description="milliseconds a group waits for company before its fsync"
     )
+    read_path: Literal["auto", "stock"] = Field(
+        "auto",
+        alias="MQTT_READ_PATH",
+        description="auto: packets cut in place; stock: through paho-mqtt's public API alone, far slower",
+    )
     buffer_max_size: int = Field(
         100_000, alias="MQTT_BUFFER_MAX_SIZE", ge=1, description="messages at which an open micro-batch is sealed"
     )

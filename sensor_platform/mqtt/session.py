@@ -12,10 +12,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from sensor_platform.errors import BrokerError, BrokerUnreachableError
+from sensor_platform.errors import BrokerError, BrokerUnreachableError, SensorPlatformError
+from sensor_platform.log import get_logger
 from sensor_platform.mqtt.arrived import Arrived
 from sensor_platform.mqtt.connection import Protocol, connect, connection_error, endpoint, new_client, refused
-from sensor_platform.mqtt.fast_read import FastClient
+from sensor_platform.mqtt.read_path import reading_client
 from sensor_platform.mqtt.waker import Waker
 from sensor_platform.settings import MqttSettings
 
@@ -47,7 +48,13 @@ class Session:
         self._error: BrokerError | None = None
         self._closing = False
         self._answers: dict[int, OnAnswer] = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> who waits for its answer
-        client = new_client(settings, client_id=client_id, protocol=protocol, kind=FastClient, persistent=persistent)
+        client = new_client(
+            settings,
+            client_id=client_id,
+            protocol=protocol,
+            kind=reading_client(settings.read_path),
+            persistent=persistent,
+        )
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_answer
@@ -103,11 +110,23 @@ class Session:
         if not readable:
             readable = self._waker.wait(timeout_s, fd=sock.fileno(), for_write=self._client.want_write())
         if readable:
-            self._client.loop_read()
+            self._read()
         if self._client.want_write():
             self._client.loop_write()
         self._client.loop_misc()
         return readable
+
+    def _read(self) -> None:
+        try:
+            self._client.loop_read()
+        except SensorPlatformError:
+            raise
+        except Exception as err:  # noqa: BLE001  whatever a broker sends: this is the collector's one thread
+            get_logger().exception("cannot_read", broker=str(self.endpoint))
+            self._error = BrokerError(
+                f"broker {self.endpoint}: it sent what cannot be read: {err!r}. What is not acknowledged stays with "
+                "it and comes again; the log has the whole error."
+            )
 
     @property
     def arrived(self) -> Arrived:

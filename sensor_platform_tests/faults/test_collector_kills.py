@@ -50,13 +50,20 @@ POINTS = [
 ]
 
 
-@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    ("point", "protocol", "read_path"),
+    [
+        *((point, protocol, "auto") for point in POINTS for protocol in ("5", "3.1.1")),
+        ("before_write", "5", "stock"),
+        ("after_sync", "3.1.1", "stock"),
+        ("after_acknowledge", "5", "stock"),
+    ],
+)
 def test_killed_at_this_very_line_nothing_is_lost_or_doubled(
-    broker: Any, home: Path, point: str, protocol: str
+    broker: Any, home: Path, point: str, protocol: str, read_path: str
 ) -> None:
-    root = f"{point}-{protocol}"
-    settings = make_settings(broker, home, root, protocol=protocol)
+    root = f"{point}-{protocol}-{read_path}"
+    settings = make_settings(broker, home, root, protocol=protocol, read_path=read_path)
     make_session(settings)
     with publisher(broker) as client:
         publish(client, [(f"{root}/a/b", b"%d" % (n // 2)) for n in range(40)])

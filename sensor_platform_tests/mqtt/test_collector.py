@@ -32,16 +32,19 @@ if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
 
 BOTH = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+PATHS = pytest.mark.parametrize("read_path", ["auto", "stock"])
 
 
 def is_collecting(collector: Collector) -> bool:
     return collector.health.state is State.COLLECTING and collector.health.connected
 
 
+@PATHS
 @BOTH
-def test_what_is_published_is_staged(broker: Any, home: Path, protocol: str) -> None:
-    settings = make_settings(broker, home, f"flow-{protocol}", protocol=protocol)
-    sent = [(f"flow-{protocol}/press/force-{n % 3}", b"%d" % n) for n in range(500)]
+def test_what_is_published_is_staged(broker: Any, home: Path, protocol: str, read_path: str) -> None:
+    root = f"flow-{protocol}-{read_path}"
+    settings = make_settings(broker, home, root, protocol=protocol, read_path=read_path)
+    sent = [(f"{root}/press/force-{n % 3}", b"%d" % n) for n in range(500)]
     with collecting(settings) as collector, publisher(broker) as client:
         wait_until(lambda: is_collecting(collector), "a connection")
         publish(client, sent)
@@ -55,10 +58,11 @@ def test_what_is_published_is_staged(broker: Any, home: Path, protocol: str) -> 
     assert [row["sequence"] for row in found] == list(range(500))
 
 
+@PATHS
 @BOTH
-def test_the_session_keeps_what_comes_while_it_is_down(broker: Any, home: Path, protocol: str) -> None:
-    root = f"down-{protocol}"
-    settings = make_settings(broker, home, root, protocol=protocol)
+def test_the_session_keeps_what_comes_while_it_is_down(broker: Any, home: Path, protocol: str, read_path: str) -> None:
+    root = f"down-{protocol}-{read_path}"
+    settings = make_settings(broker, home, root, protocol=protocol, read_path=read_path)
     with publisher(broker) as client:
         with collecting(settings) as collector:
             wait_until(lambda: is_collecting(collector), "a connection")

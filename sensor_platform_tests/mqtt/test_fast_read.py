@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 
 from sensor_platform.mqtt.arrived import Arrived
 from sensor_platform.mqtt.fast_read import FastClient, missing_parts
+from sensor_platform_tests.mqtt.packets import publish
 
 CONNACK_5 = bytes([0x20, 3, 0, 0, 0])
 CONNACK_311 = bytes([0x20, 2, 0, 0])
@@ -52,28 +53,6 @@ def receive(client: FastClient, messages: int) -> None:
         assert client.loop_read() is MQTTErrorCode.MQTT_ERR_SUCCESS
         if len(client.arrived) >= messages:
             return
-
-
-def publish(
-    topic: bytes, payload: bytes, *, first: int = 0x32, packet_id: int = 1, properties: bytes | None = None
-) -> bytes:
-    """A PUBLISH packet, written out by hand."""
-    body = len(topic).to_bytes(2, "big") + topic
-    if first & 0x06:
-        body += packet_id.to_bytes(2, "big")
-    if properties is not None:
-        body += variable(len(properties)) + properties
-    body += payload
-    return bytes([first]) + variable(len(body)) + body
-
-
-def variable(number: int) -> bytes:
-    digits = bytearray()
-    while True:
-        number, digit = divmod(number, 128)
-        digits.append(digit | (0x80 if number else 0))
-        if not number:
-            return bytes(digits)
 
 
 MESSAGES = st.lists(
