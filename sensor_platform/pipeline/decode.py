@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.staging.format import SCHEMA
 from sensor_platform.transformers import registry
+from sensor_platform.transformers.compression import unpacked
 from sensor_platform.transformers.contract import WHOLE_MESSAGE, Decoded, PayloadColumn, Refusal
 from sensor_platform.transformers.keeping import kept_contract, no_readings
+from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import is_storable, shown
 from sensor_platform.transformers.per_payload import failure
 
@@ -62,7 +64,9 @@ def decode(messages: pa.Table, routes: Routes, *, max_payload_bytes: int) -> Dec
     for route, topics in _by_route(verdicts):
         rows = np.flatnonzero(open_rows & np.isin(topic_of, topics))
         refusals += _refuse_large(messages, rows[too_large[rows]], max_payload_bytes)
-        decoded = _decode_route(messages, rows[~too_large[rows]], route, verdicts, topic_of)
+        decoded = _decode_route(
+            messages, rows[~too_large[rows]], route, verdicts, topic_of, max_bytes=max_payload_bytes
+        )
         decoded, again = _without_retained(decoded, messages, route)
         ignored[again] = True
         frames.append(decoded.readings.assign(route=pd.Series(route.name, index=decoded.readings.index, dtype=object)))
@@ -151,19 +155,42 @@ def _refuse_large(messages: pa.Table, rows: np.ndarray, max_payload_bytes: int) 
 
 
 def _decode_route(
-    messages: pa.Table, rows: np.ndarray, route: Route, verdicts: list[_Topic], topic_of: np.ndarray
+    messages: pa.Table,
+    rows: np.ndarray,
+    route: Route,
+    verdicts: list[_Topic],
+    topic_of: np.ndarray,
+    *,
+    max_bytes: int,
 ) -> Decoded:
-    taken = messages.select(["payload", "received_at"]).take(rows)
+    packed = messages["payload"].take(rows).to_pylist()
+    payloads, unreadable = _unpack(packed, route, max_bytes)
+    refusals = [replace(refusal, message=int(rows[refusal.message])) for refusal in unreadable]
+    rows = np.delete(rows, [refusal.message for refusal in unreadable])
     topics = topic_of[rows].tolist()
     column = PayloadColumn(
-        payloads=taken["payload"].to_pylist(),
-        received_at=taken["received_at"].cast(pa.int64()).to_numpy(),
+        payloads=payloads,
+        received_at=messages["received_at"].take(rows).cast(pa.int64()).to_numpy(),
         topics=[verdicts[index].topic for index in topics],
         captures=[verdicts[index].captures for index in topics],
     )
     decoded = _decode_guarded(column, route)
     readings = decoded.readings.assign(message=rows[decoded.readings["message"].to_numpy()])
-    return Decoded(readings, [replace(refusal, message=int(rows[refusal.message])) for refusal in decoded.refusals])
+    refusals += [replace(refusal, message=int(rows[refusal.message])) for refusal in decoded.refusals]
+    return Decoded(readings, refusals)
+
+
+def _unpack(packed: list[bytes], route: Route, max_bytes: int) -> tuple[list[bytes], list[Refusal]]:
+    """The payloads that could be unpacked, and why the others could not."""
+    if route.compression == "none":
+        return packed, []
+    payloads, refusals = [], []
+    for message, payload in enumerate(packed):
+        try:
+            payloads.append(unpacked(payload, route.compression, max_bytes=max_bytes))
+        except RefusedValueError as refused:
+            refusals.append(Refusal(message, WHOLE_MESSAGE, refused.code, refused.detail))
+    return payloads, refusals
 
 
 def _decode_guarded(column: PayloadColumn, route: Route) -> Decoded:

@@ -19,7 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from sensor_platform.errors import ConfigurationError
 from sensor_platform.routes.filters import CAPTURES, parse_filter
-from sensor_platform.routes.model import Conflicts, Retained, Route, Routes
+from sensor_platform.routes.model import Compression, Conflicts, Retained, Route, Routes
 from sensor_platform.settings import Settings
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.registry import FormatOptions
@@ -36,6 +36,7 @@ ROUTE_KEYS: dict[str, type | tuple[str, ...]] = {
     "sensor": str,
     "text": bool,
     "allow_nan": bool,
+    "compression": get_args(Compression),
     "retained": get_args(Retained),
     "conflicts": get_args(Conflicts),
     "ignore": bool,

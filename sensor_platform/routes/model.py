@@ -11,6 +11,7 @@ from sensor_platform.routes.filters import TopicFilter, covers, disjoint, overla
 
 Conflicts = Literal["all", "first", "last"]
 Retained = Literal["accept", "ignore"]
+Compression = Literal["none", "gzip", "zstd"]
 
 #: Topics whose route is remembered; beyond it the one not asked for longest is looked up again.
 MATCH_CACHE_TOPICS = 65_536
@@ -27,6 +28,7 @@ class Route:
     sensor: str | None = None
     text: bool = False
     allow_nan: bool = False
+    compression: Compression = "none"
     retained: Retained = "ignore"
     conflicts: Conflicts = "all"
     ignore: bool = False

@@ -50,7 +50,7 @@ def _tabulate(column: PayloadColumn, route: "Route", *, exactly: frozenset[int] 
     table = ReadingTable(column, route, mapper=options_of(route, DocumentOptions).mapper)
     for message, payload in enumerate(column.payloads):
         # One document at a time: a whole column of them would keep the garbage collector busy.
-        document = parse_exactly(payload) if message in exactly else _parse(payload)
+        document = parse(payload, exactly=message in exactly)
         if type(document) is Unreadable:
             table.refuse(message, document.code, document.detail)
         else:
@@ -58,14 +58,15 @@ def _tabulate(column: PayloadColumn, route: "Route", *, exactly: frozenset[int] 
     return table
 
 
-def _parse(payload: bytes) -> Any:
+def parse(payload: bytes, *, exactly: bool = False) -> Any:
+    """The document; Unreadable where it is not JSON. `exactly`: with numbers beyond 64 bits told apart."""
     try:
-        return orjson.loads(payload)
+        return _parse_exactly(payload) if exactly else orjson.loads(payload)
     except orjson.JSONDecodeError:
-        return parse_exactly(payload)
+        return _parse_exactly(payload)
 
 
-def parse_exactly(payload: bytes) -> Any:
+def _parse_exactly(payload: bytes) -> Any:
     """The document with NaN, infinities and numbers beyond 64 bits told apart; Unreadable where it is not JSON."""
     payload = payload.removeprefix(BYTE_ORDER_MARK)
     if not payload:

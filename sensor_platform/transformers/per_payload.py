@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def decode_each(function: PayloadFunction, column: PayloadColumn, route: "Route") -> Decoded:
     """Calls `function` for each message; one that it raises for is refused alone."""
-    table = ReadingTable(column, route, foreign=True)
+    table = ReadingTable(column, route, names_sensors=True, any_number=True)
     for message, payload in enumerate(column.payloads):
         received_at = _EPOCH + timedelta(microseconds=int(column.received_at[message]))
         try:

@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
 #: Formats that come along -> the module that registers each.
 BUILT_IN = {
-    "binary": "sensor_platform.transformers.binary",
-    "csv": "sensor_platform.transformers.csv",
-    "json": "sensor_platform.transformers.json",
-    "modbus": "sensor_platform.transformers.modbus",
+    name: f"sensor_platform.transformers.{name}"
+    for name in ("binary", "cbor", "csv", "influx", "json", "modbus", "msgpack", "ndjson", "senml", "value")
 }
 
 F = TypeVar("F", bound=Callable[..., Any])

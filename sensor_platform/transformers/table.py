@@ -31,43 +31,54 @@ class ReadingTable:
     """Walks the documents of a payload column: `add_document` each message, then `finish`."""
 
     def __init__(
-        self, column: PayloadColumn, route: "Route", *, foreign: bool = False, mapper: "Mapper | None" = None
+        self,
+        column: PayloadColumn,
+        route: "Route",
+        *,
+        mapper: "Mapper | None" = None,
+        names_sensors: bool = False,
+        any_number: bool = False,
     ) -> None:
-        """`foreign`: the objects come from code of others; they may name their sensor, and hold any kind of number.
-
-        `mapper`: what makes the objects of a document.
+        """
+        Args:
+            mapper: what makes the objects of a document.
+            names_sensors: the objects may say which work unit and sensor they are of.
+            any_number: the objects may hold numbers of any kind, and integers beyond 64 bits.
         """
         self._column = column
         self._route = route
-        self._foreign = foreign
         self._mapper = mapper
-        self._names_sensors = foreign or (mapper is not None and mapper.names_sensors)
-        self._plain = frozenset((float,)) if foreign else _PLAIN
+        self._names_sensors = names_sensors or (mapper is not None and mapper.names_sensors)
+        self._plain = frozenset((float,)) if any_number else _PLAIN
         self._collected = Collected()
 
     def refuse(self, message: int, code: str, detail: str, *, ordinal: int = WHOLE_MESSAGE) -> None:
         self._collected.refusals.append(Refusal(message, ordinal, code, detail))
 
-    def add_document(self, message: int, document: Any) -> None:
-        """An object, or an array of them; or whatever the route's options make objects of."""
+    def add_document(self, message: int, document: Any, *, ordinal: int = 0) -> int:
+        """An object, or an array of them; or whatever the route's options make objects of. The next ordinal."""
         if self._mapper is not None:
-            self._add_mapped(message, document, self._mapper)
-        elif type(document) is dict:
-            self.add_object(message, 0, document)
-        elif type(document) is list:
-            ordinal = 0
+            return self._add_mapped(message, ordinal, document, self._mapper)
+        if type(document) is dict:
+            return self.add_object(message, ordinal, document)
+        if type(document) is list:
             for element in document:
                 ordinal = self.add_object(message, ordinal, element)
-        else:
-            self.refuse(message, "not_an_object", f"{shown(document)} is neither an object nor an array of objects")
+            return ordinal
+        place = WHOLE_MESSAGE if ordinal == 0 else ordinal
+        self.refuse(
+            message, "not_an_object", f"{shown(document)} is neither an object nor an array of objects", ordinal=place
+        )
+        return ordinal + 1
 
-    def _add_mapped(self, message: int, document: Any, mapper: "Mapper") -> None:
-        ordinal = 0
+    def _add_mapped(self, message: int, ordinal: int, document: Any, mapper: "Mapper") -> int:
         try:
             for element in mapper.objects(document):
                 ordinal = self.add_object(message, ordinal, element)
         except RefusedValueError as refused:
             self.refuse(message, refused.code, refused.detail, ordinal=ordinal)
+            return ordinal + 1
+        return ordinal
 
     def add_object(self, message: int, ordinal: int, element: Any) -> int:
         """The readings of one object, numbered from `ordinal` on; the next ordinal."""

@@ -96,11 +96,11 @@ def route(line: str) -> str:
         ),
         (
             route("x: 1").replace("json", "jsno"),
-            'routes.yaml:5: route "r": unknown key "x". Known: allow_nan, conflicts, filter, format, ignore, name,',
+            'routes.yaml:5: route "r": unknown key "x". Known: allow_nan, compression, conflicts, filter, format,',
         ),
         (
             route("").replace("json", "jsno"),
-            'routes.yaml:4: route "r": unknown format "jsno". Did you mean "json"? Known: binary, csv, json, modbus.',
+            'routes.yaml:4: route "r": unknown format "jsno". Did you mean "json"? Known: binary, cbor, csv,',
         ),
         (route("text: maybe"), 'routes.yaml:5: route "r": text: "maybe" is not accepted, only true or false'),
         (route("conflicts: newest"), 'route "r": conflicts: "newest" is not accepted, only all or first or last'),
@@ -115,7 +115,7 @@ def route(line: str) -> str:
         ("routes:\n- name: a\n  ignore: true", 'routes.yaml:2: route "a": filter is missing'),
         (
             route("").replace("    format: json\n", ""),
-            'routes.yaml:2: route "r": format is missing. Known: binary, csv, json, modbus',
+            'routes.yaml:2: route "r": format is missing. Known: binary, cbor, csv, influx, json,',
         ),
         (
             route("") + "  - {name: q, filter: 'p/+/{sensor}', format: csv, work_unit: w}",

@@ -145,5 +145,5 @@ def test_names_are_taken_once() -> None:
     with pytest.raises(ValueError, match=r'format "mine" is registered by builtins\.print already'):
         transformer("mine")(repr)
     assert "mine" in registry.known()
-    with pytest.raises(KeyError, match=r'unknown format "yours"\. Known: binary, csv, json, .*mine'):
+    with pytest.raises(KeyError, match=r'unknown format "yours"\. Known: binary, cbor, csv, .*mine'):
         registry.get("yours")
