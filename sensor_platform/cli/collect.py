@@ -8,13 +8,20 @@ import click
 
 if TYPE_CHECKING:
     from sensor_platform.mqtt.collector import Collector
+    from sensor_platform.settings import Settings
 
 
 @click.command()
 @click.option("--unmanaged", is_flag=True, help="Collect whatever the control row in the database says.")
 @click.option("--collector", "name", default="c0", show_default=True, help="Name; the first part of its files' names.")
 @click.option("--no-retry", is_flag=True, help="End with the first error of the broker or the disk, exit code 1.")
-def collect(unmanaged: bool, name: str, no_retry: bool) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help="Start so many collectors that share the messages: c0, c1, ... or NAME-0, NAME-1, ... with --collector NAME.",
+)
+@click.option("--leave", is_flag=True, help="Take what the broker still has for this collector, end its session, exit.")
+def collect(unmanaged: bool, name: str, no_retry: bool, workers: int | None, leave: bool) -> None:
     """Run the collector alone.
 
     It stages what the broker sends and acknowledges it, until SIGTERM or Ctrl-C: then it drains, seals and disconnects.
@@ -25,13 +32,27 @@ def collect(unmanaged: bool, name: str, no_retry: bool) -> None:
     from sensor_platform.mqtt.collector import Collector
     from sensor_platform.settings import load_settings
 
+    if workers is not None and (leave or no_retry):
+        raise click.UsageError("--workers goes with neither --leave nor --no-retry")
     set_up_logging()
     settings = resolved(load_settings())
+    if workers is not None:
+        _run_workers(settings, workers, name=name, unmanaged=unmanaged)
+        return
     database_url = settings.database_url.get_secret_value() if settings.database_url else None
-    collector = Collector(settings, database_url=database_url, managed=not unmanaged, name=name, retry=not no_retry)
+    collector = Collector(
+        settings, database_url=database_url, managed=not unmanaged, name=name, retry=not no_retry, leave=leave
+    )
     _stop_on_signals(collector)
     with collector:
         collector.run()
+
+
+def _run_workers(settings: "Settings", count: int, *, name: str, unmanaged: bool) -> None:
+    from sensor_platform.embedded.workers import Workers
+
+    options = ["--unmanaged"] if unmanaged else []
+    Workers(settings, count, name=name, options=options, on_event=lambda text: click.echo(text, err=True)).run()
 
 
 def _stop_on_signals(collector: "Collector") -> None:

@@ -39,7 +39,12 @@ def _print(found: dict[str, Any]) -> None:
     click.echo("ready" if found["ready"] else "not ready")
     parts = [{"part": name, **part} for name, part in found["parts"].items()]
     print_table(parts, ["part", "answers", "state", "restarts", "pid"])
-    for name in ("collector", "messages", "readings"):
+    collector = dict(found["collector"])
+    several = collector.pop("collectors")
+    for name, figures in (("collector", collector), ("messages", found["messages"]), ("readings", found["readings"])):
         click.echo(f"\n{name}")
-        print_table([found[name]], list(found[name]))
+        print_table([figures], list(figures))
+    if len(several) > 1:
+        click.echo("\ncollectors")
+        print_table(several, list(several[0]))
     click.echo(f"\ndead letters pending: {found['dead_letters_pending']}, alerts firing: {found['alerts_firing']}")

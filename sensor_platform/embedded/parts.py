@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from sensor_platform.embedded.broker import EmbeddedBroker
@@ -21,13 +22,15 @@ from sensor_platform.embedded.postgres import EmbeddedPostgres
 from sensor_platform.embedded.process import Child, Command
 from sensor_platform.embedded.secrets import private_folder
 from sensor_platform.embedded.supervisor import Part
+from sensor_platform.embedded.workers import STOP_WITHIN_S
 
 #: What takes messages in stops after what reads them; servers that others need stop last.
 STOP_ORDER = (("api", "webserver", "daemon"), ("code_server",), ("collector",), ("broker",), ("postgres",))
 
 COLLECTOR_BEATS = """
     select 1 from sensor_platform.collector_heartbeat
-    where pid = %s and beat_at > now() - interval '10 s' and state in ('collecting', 'draining', 'waiting')
+    where pid = any(%s) and beat_at > now() - interval '10 s' and state in ('collecting', 'draining', 'waiting')
+    having count(*) = %s
 """
 DAEMON_BEATS = """
     select 1 from public.daemon_heartbeats
@@ -48,6 +51,7 @@ class Plan:
     dagster_port: int
     api_port: int
     development: bool = False
+    workers: int = 1
 
 
 def parts_of(plan: Plan) -> Iterator[Part]:
@@ -56,13 +60,7 @@ def parts_of(plan: Plan) -> Iterator[Part]:
         yield _postgres(plan.postgres)
     if plan.broker is not None:
         yield Part("broker", plan.broker.command, lambda _, b=plan.broker: b.is_ready(), port=plan.broker.port)  # type: ignore[misc]
-    yield Part(
-        "collector",
-        lambda: _python(plan, "sensor_platform.cli", "collect"),
-        lambda child: _finds(plan, COLLECTOR_BEATS, child.pid),
-        needs=("postgres", "broker"),
-        stop_within_s=20,
-    )
+    yield _collector(plan)
     yield from _dagster_development(plan) if plan.development else _dagster(plan)
     yield Part(
         "api",
@@ -71,6 +69,27 @@ def parts_of(plan: Plan) -> Iterator[Part]:
         needs=("postgres", "broker", "webserver"),
         port=plan.api_port,
     )
+
+
+def _collector(plan: Plan) -> Part:
+    workers = ("--workers", str(plan.workers)) if plan.workers > 1 else ()
+    return Part(
+        "collector",
+        lambda: _python(plan, "sensor_platform.cli", "collect", *workers),
+        lambda child: _finds(plan, COLLECTOR_BEATS, _collectors(child, plan.workers), plan.workers),
+        needs=("postgres", "broker"),
+        stop_within_s=2 * STOP_WITHIN_S + 5 if workers else STOP_WITHIN_S,
+    )
+
+
+def _collectors(child: Child, workers: int) -> list[int]:
+    """The pids of those that beat: the part itself, or the workers below it."""
+    if workers == 1:
+        return [child.pid]
+    try:
+        return [each.pid for each in psutil.Process(child.pid).children()]
+    except psutil.Error:
+        return []
 
 
 def _postgres(server: EmbeddedPostgres) -> Part:

@@ -132,6 +132,7 @@ class Platform:
             dagster_port=dagster_port,
             api_port=api_port,
             development=self._development,
+            workers=self._settings.mqtt.collector_workers,
         )
 
     def _filled_in(

@@ -36,6 +36,7 @@ class Child:
     def __init__(self, command: Command, *, log: Path) -> None:
         self.command = command
         self.log = log
+        self._is_asked = False
         guard = (sys.executable, "-I", "-S", str(GUARD), command.stop_signal.name, str(os.getpid()), "--")
         with log.open("ab") as output:
             self._log_start = output.tell()
@@ -75,7 +76,13 @@ class Child:
             self._log_start = 0
 
     def ask_to_stop(self) -> None:
-        """Sends the stop signal to the process; it ends its own children."""
+        """Sends the stop signal to the process, once: a second one means at once. It ends its own children."""
+        if not self._is_asked:
+            self._is_asked = True
+            self.hurry()
+
+    def hurry(self) -> None:
+        """Sends the stop signal, again if it was sent."""
         if self._process.poll() is None:
             self._process.send_signal(self.command.stop_signal)
 

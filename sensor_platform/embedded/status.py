@@ -24,6 +24,7 @@ from sensor_platform.staging.store import Staging, open_staging
 #: The collector beats every second, the daemon every half minute.
 COLLECTOR_STALE_AFTER_S = 10.0
 DAEMON_STALE_AFTER_S = 90.0
+_FROM_WORST = ("stopped", "connecting", "draining", "waiting", "collecting")
 _SCHEME_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
 
@@ -116,7 +117,7 @@ def _from_database(database: Database, staging: Staging) -> dict[str, Any]:
 def _without_database() -> dict[str, Any]:
     names = ("staged", "pending", "accepted", "partial", "dead_lettered", "duplicate", "ignored")
     return {
-        "collector": dict.fromkeys(("state", "connected", "since", "last_commit_at")),
+        "collector": {**dict.fromkeys(("state", "connected", "since", "last_commit_at")), "collectors": []},
         "messages": dict.fromkeys(names),
         "readings": dict.fromkeys(("decoded", "inserted", "duplicate", "refused")),
         "dead_letters_pending": None,
@@ -125,21 +126,38 @@ def _without_database() -> dict[str, Any]:
 
 
 def _collector(database: Database) -> dict[str, Any]:
-    """The one that beat last; one that is silent has stopped, whatever it said before."""
-    beat = collector_heartbeat.c
-    age = sa.extract("epoch", sa.func.now() - beat.beat_at)
-    query = sa.select(beat.state, beat.connected, beat.since, beat.last_commit_at, beat.beat_at, age.label("age_s"))
-    with database.connect() as connection:
-        row = connection.execute(query.order_by(beat.beat_at.desc()).limit(1)).one_or_none()
-    if row is None:
-        return {"state": "stopped", "connected": False, "since": None, "last_commit_at": None}
-    silent = row.age_s > COLLECTOR_STALE_AFTER_S
+    """All that run, as one: the worst state of any, connected when each is. None runs: the one that beat last."""
+    found = _collectors(database)
+    running = [each for each in found if each["state"] != "stopped"] or found[:1]
+    if not running:
+        return {"state": "stopped", "connected": False, "since": None, "last_commit_at": None, "collectors": []}
+    commits = [each["last_commit_at"] for each in running if each["last_commit_at"] is not None]
     return {
-        "state": "stopped" if silent else row.state,
-        "connected": row.connected and not silent,
-        "since": _iso(row.beat_at if silent else row.since),
-        "last_commit_at": _iso(row.last_commit_at),
+        "state": min((each["state"] for each in running), key=_FROM_WORST.index),
+        "connected": all(each["connected"] for each in running),
+        "since": max(each["since"] for each in running),
+        "last_commit_at": max(commits, default=None),
+        "collectors": found,
     }
+
+
+def _collectors(database: Database) -> list[dict[str, Any]]:
+    """Each one, the last that beat first; one that is silent has stopped, whatever it said before."""
+    beat = collector_heartbeat.c
+    silent = sa.func.now() - beat.beat_at > timedelta(seconds=COLLECTOR_STALE_AFTER_S)
+    columns = (beat.collector, beat.state, beat.connected, beat.since, beat.last_commit_at, beat.beat_at)
+    with database.connect() as connection:
+        rows = connection.execute(sa.select(*columns, silent.label("silent")).order_by(beat.beat_at.desc())).all()
+    return [
+        {
+            "collector": row.collector,
+            "state": "stopped" if row.silent else row.state,
+            "connected": row.connected and not row.silent,
+            "since": _iso(row.beat_at if row.silent else row.since),
+            "last_commit_at": _iso(row.last_commit_at),
+        }
+        for row in rows
+    ]
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -183,7 +183,7 @@ class Collector:
             self._tell(err)
 
     def _is_wished(self) -> bool:
-        return self._witness is None or not self._managed or self._witness.wished
+        return self._leave or self._witness is None or not self._managed or self._witness.wished
 
     def _should_drain(self) -> bool:
         return self._stopping or not self._is_wished()

@@ -120,3 +120,17 @@ def test_a_pid_with_another_start_time_is_another_process() -> None:
 def test_ending_nothing_is_quick() -> None:
     end([], grace_s=60)
     assert session_members(2**22 + 1) == []
+
+
+def test_a_part_that_is_asked_and_then_stopped_hears_one_signal(tmp_path: Path) -> None:
+    code = (
+        "import signal, time; heard = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: heard.append(1)); print('ready', flush=True)\n"
+        "while not heard: time.sleep(0.01)\n"
+        "time.sleep(0.5); print(len(heard), flush=True)"
+    )
+    part = Child(python(code), log=tmp_path / "log")
+    assert first_line(part.log) == "ready"
+    part.ask_to_stop()  # a second one would end a collector at once
+    assert part.stop() == 0
+    assert part.last_words() == "1"

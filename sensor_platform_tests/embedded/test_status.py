@@ -18,16 +18,16 @@ from sensor_platform_tests.staging.groups import group, writer
 
 BEAT = """
     insert into sensor_platform.collector_heartbeat values
-    ('c0', 'x', 'client', 'host', 1, now() - make_interval(secs => :age), :state, :connected, now(), null, now(),
+    (:name, 'x', 'client', 'host', 1, now() - make_interval(secs => :age), :state, :connected, now(), null, now(),
      0, 0, 0, 0, 0, 0, null)
     on conflict (collector) do update set
     beat_at = excluded.beat_at, state = excluded.state, connected = excluded.connected
 """
 
 
-def beat(database: Database, state: str, *, connected: bool = True, age: float = 0) -> None:
+def beat(database: Database, state: str, *, connected: bool = True, age: float = 0, name: str = "c0") -> None:
     with database.begin() as connection:
-        connection.execute(sa.text(BEAT), {"age": age, "state": state, "connected": connected})
+        connection.execute(sa.text(BEAT), {"name": name, "age": age, "state": state, "connected": connected})
 
 
 def settings_of(database: Database, home: Path) -> Settings:
@@ -114,7 +114,7 @@ def test_it_has_the_keys_that_the_interface_names(database: Database, home: Path
         "dead_letters_pending",
         "alerts_firing",
     ]
-    assert list(found["collector"]) == ["state", "connected", "since", "last_commit_at"]
+    assert list(found["collector"]) == ["state", "connected", "since", "last_commit_at", "collectors"]
     messages = ["staged", "pending", "accepted", "partial", "dead_lettered", "duplicate", "ignored"]
     assert list(found["messages"]) == messages
     assert list(found["readings"]) == ["decoded", "inserted", "duplicate", "refused"]
@@ -128,3 +128,19 @@ def test_without_a_database_nothing_is_invented(home: Path) -> None:
     assert found["parts"]["postgres"]["answers"] is False
     assert found["messages"]["staged"] is None
     assert status(Settings(home=home), None)["parts"] == {}
+
+
+def test_several_collectors_are_as_well_as_the_worst_that_runs(database: Database, home: Path) -> None:
+    def found() -> tuple[str, bool]:
+        collector = status(settings_of(database, home), None)["collector"]
+        return collector["state"], collector["connected"]
+
+    beat(database, "collecting", name="c0")
+    beat(database, "stopped", connected=False, name="c1", age=3)
+    beat(database, "collecting", name="c2", age=60)  # silent: another machine, long gone
+    assert found() == ("collecting", True)
+    beat(database, "connecting", connected=False, name="c3")
+    assert found() == ("connecting", False)
+    beat(database, "stopped", connected=False, name="c3")
+    beat(database, "stopped", connected=False, name="c0")
+    assert found() == ("stopped", False)

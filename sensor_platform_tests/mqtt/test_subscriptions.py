@@ -2,9 +2,7 @@
 
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from sensor_platform.routes.model import Route, Routes
 from sensor_platform.settings import Settings
 from sensor_platform_tests.conftest import free_port, missing_tool
 from sensor_platform_tests.mqtt.collecting import collecting, make_settings, originals, publish, publisher
+from sensor_platform_tests.mqtt.publishing import always_publishing
 from sensor_platform_tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -41,29 +40,6 @@ def states(database: "Database", settings: Settings) -> dict[str, str]:
 def all_granted(database: "Database", settings: Settings, *filters: str) -> bool:
     found = states(database, settings)
     return all(found.get(name) == "granted" for name in filters)
-
-
-@contextmanager
-def always_publishing(broker: Any, topic: str) -> Iterator[list[bytes]]:
-    """Numbers, confirmed one by one, until the end of the block."""
-    confirmed: list[bytes] = []
-    over = threading.Event()
-
-    def run() -> None:
-        with publisher(broker) as client:
-            while not over.is_set():
-                payload = b"%d" % len(confirmed)
-                publish(client, [(topic, payload)])
-                confirmed.append(payload)
-
-    thread = threading.Thread(target=run, name="always publishing")
-    thread.start()
-    try:
-        yield confirmed
-    finally:
-        over.set()
-        thread.join(timeout=30)
-        assert not thread.is_alive()
 
 
 @BOTH
