@@ -17,6 +17,8 @@ class SensorPlatformError(Exception):
 
     retryable: ClassVar[bool] = False
     exit_code: ClassVar[int] = EXIT_FAILED
+    #: A stable word beside the sentence, for programs: those that stop a collector are the keys of TROUBLES.
+    kind: ClassVar[str] = "failed"
 
 
 class ConfigurationError(SensorPlatformError):
@@ -59,6 +61,7 @@ class StagingUnavailableError(StagingError):
     """Messages cannot be staged just now (disk full, failed fsync): they stay with the broker."""
 
     retryable = True
+    kind = "staging_unavailable"
 
 
 class CollectorBusyError(StagingError):
@@ -69,22 +72,48 @@ class BrokerError(SensorPlatformError):
     """Anything the broker refused or failed to do."""
 
     retryable = True
+    kind = "refused"
 
 
 class BrokerUnreachableError(BrokerError):
     """No connection: nobody listens, no route, a time-out."""
 
+    kind = "unreachable"
+
+
+TlsReason = Literal[
+    "expired",
+    "not_yet_valid",
+    "wrong_host",
+    "unknown_ca",
+    "client_certificate_required",
+    "client_certificate_refused",
+    "version",
+    "not_tls",
+    "handshake",
+]
+
 
 class TlsRefusedError(BrokerError):
-    """The TLS handshake failed: certificate, host name or protocol."""
+    """The TLS handshake failed; `reason` says at what."""
+
+    kind = "tls_refused"
+
+    def __init__(self, message: str, *, reason: TlsReason = "handshake") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class CredentialsRefusedError(BrokerError):
     """CONNACK says bad user name or password, or not authorised."""
 
+    kind = "credentials_refused"
+
 
 class SubscriptionRefusedError(BrokerError):
     """SUBACK says no for at least one filter."""
+
+    kind = "subscription_refused"
 
 
 class InvalidSubscriptionError(SensorPlatformError):
@@ -93,6 +122,14 @@ class InvalidSubscriptionError(SensorPlatformError):
 
 class ClientIdTakenError(BrokerError):
     """Another client connected with our client id."""
+
+    kind = "client_id_taken"
+
+
+class BrokerBusyError(BrokerError):
+    """The broker takes no more for now: quota exceeded, connection rate exceeded, server busy."""
+
+    kind = "quota_exceeded"
 
 
 class NoMatchingSubscribersError(BrokerError):
@@ -146,6 +183,19 @@ class AccountingError(SensorPlatformError):
 class NotRunningError(SensorPlatformError):
     """A command needs a running platform and found none."""
 
+
+#: What can stand in a collector's way: exit code of `collect --once-connected-or-fail`, and what it means to a person.
+TROUBLES: dict[str, tuple[int, str]] = {
+    "unreachable": (80, "no connection: nobody listens, no route, a time-out, the broker shuts down"),
+    "tls_refused": (81, "TLS failed: certificate expired, of another host or unknown; client certificate; version"),
+    "credentials_refused": (82, "the broker refuses user name, password or client"),
+    "subscription_refused": (83, "SUBACK says no to a filter: not authorised, or not possible there"),
+    "client_id_taken": (84, "another client uses the same client id"),
+    "quota_exceeded": (85, "the broker is busy, or a quota of ours is used up"),
+    "protocol_refused": (86, "the broker does not speak the version of MQTT that is asked for"),
+    "refused": (87, "the broker ended the connection for another reason, which the sentence names"),
+    "staging_unavailable": (88, "messages cannot be staged: disk full, failed fsync"),
+}
 
 Stage = Literal["route", "decode", "schema", "range", "time"]
 STAGES: tuple[Stage, ...] = get_args(Stage)

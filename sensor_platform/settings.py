@@ -87,6 +87,14 @@ class MqttSettings(_Section):
     tls_ca: Path | None = Field(None, alias="MQTT_TLS_CA", description="CA file; empty: the system's store")
     tls_cert: Path | None = Field(None, alias="MQTT_TLS_CERT", description="client certificate")
     tls_key: Path | None = Field(None, alias="MQTT_TLS_KEY", description="key of the client certificate")
+    tls_key_password: SecretStr | None = Field(
+        None, alias="MQTT_TLS_KEY_PASSWORD", description="of an encrypted MQTT_TLS_KEY"
+    )
+    tls_check_hostname: bool = Field(
+        True,
+        alias="MQTT_TLS_CHECK_HOSTNAME",
+        description="false: any certificate of a trusted CA is taken for the broker's, which is unsafe",
+    )
     protocol: Literal["auto", "5", "3.1.1"] = Field(
         "auto", alias="MQTT_PROTOCOL", description="auto: MQTT 5, and 3.1.1 where the broker has no 5"
     )
@@ -98,6 +106,11 @@ class MqttSettings(_Section):
         ge=60,
         le=0xFFFFFFFF,
         description="seconds that the broker keeps the session",
+    )
+    clean_session: bool = Field(
+        False,
+        alias="MQTT_CLEAN_SESSION",
+        description="true: the broker forgets the session at each disconnect, and what comes meanwhile is lost",
     )
     receive_maximum: int = Field(
         20000, alias="MQTT_RECEIVE_MAXIMUM", ge=1, le=65535, description="messages in flight that we allow the broker"

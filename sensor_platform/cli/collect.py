@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -11,29 +12,46 @@ if TYPE_CHECKING:
     from sensor_platform.settings import Settings
 
 
-@click.command()
+class _Collect(click.Command):
+    """Its help ends with the table of exit codes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from sensor_platform.errors import TROUBLES
+
+        with formatter.section("Exit codes with --once-connected-or-fail, and 78 for bad configuration"):
+            formatter.write_dl([(str(code), f"{kind}: {meaning}") for kind, (code, meaning) in TROUBLES.items()])
+
+
+@click.command(cls=_Collect)
 @click.option("--unmanaged", is_flag=True, help="Collect whatever the control row in the database says.")
 @click.option("--collector", "name", default="c0", show_default=True, help="Name; the first part of its files' names.")
-@click.option("--no-retry", is_flag=True, help="End with the first error of the broker or the disk, exit code 1.")
+@click.option(
+    "--once-connected-or-fail",
+    is_flag=True,
+    help="End with the first error that comes before it is connected and subscribed; the exit code tells its kind.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
     help="Start so many collectors that share the messages: c0, c1, ... or NAME-0, NAME-1, ... with --collector NAME.",
 )
 @click.option("--leave", is_flag=True, help="Take what the broker still has for this collector, end its session, exit.")
-def collect(unmanaged: bool, name: str, no_retry: bool, workers: int | None, leave: bool) -> None:
+def collect(unmanaged: bool, name: str, once_connected_or_fail: bool, workers: int | None, leave: bool) -> None:
     """Run the collector alone.
 
     It stages what the broker sends and acknowledges it, until SIGTERM or Ctrl-C: then it drains, seals and disconnects.
     A second signal ends it at once; nothing acknowledged is lost by that.
+
+    Without --once-connected-or-fail it tries again whatever stands in the way.
     """
     from sensor_platform.embedded.run_file import resolved
+    from sensor_platform.errors import TROUBLES, SensorPlatformError
     from sensor_platform.log import set_up_logging
     from sensor_platform.mqtt.collector import Collector
     from sensor_platform.settings import load_settings
 
-    if workers is not None and (leave or no_retry):
-        raise click.UsageError("--workers goes with neither --leave nor --no-retry")
+    if workers is not None and (leave or once_connected_or_fail):
+        raise click.UsageError("--workers goes with neither --leave nor --once-connected-or-fail")
     set_up_logging()
     settings = resolved(load_settings())
     if workers is not None:
@@ -41,11 +59,22 @@ def collect(unmanaged: bool, name: str, no_retry: bool, workers: int | None, lea
         return
     database_url = settings.database_url.get_secret_value() if settings.database_url else None
     collector = Collector(
-        settings, database_url=database_url, managed=not unmanaged, name=name, retry=not no_retry, leave=leave
+        settings,
+        database_url=database_url,
+        managed=not unmanaged,
+        name=name,
+        once_connected_or_fail=once_connected_or_fail,
+        leave=leave,
     )
     _stop_on_signals(collector)
-    with collector:
-        collector.run()
+    try:
+        with collector:
+            collector.run()
+    except SensorPlatformError as err:
+        if err.kind not in TROUBLES:
+            raise
+        click.echo(f"sensor-platform: {err.kind}: {err}", err=True)
+        sys.exit(TROUBLES[err.kind][0])
 
 
 def _run_workers(settings: "Settings", count: int, *, name: str, unmanaged: bool) -> None:

@@ -273,6 +273,15 @@ collector_heartbeat = sa.Table(
     ),
     sa.Column("upload_waiting_since", Timestamp, comment="when the oldest of those was sealed"),
     sa.Column("upload_error", sa.Text, comment="why uploads fail now, in one line"),
+    sa.Column("error_kind", sa.Text, comment="the same as a stable word"),
+    sa.Column("broker", JSONB, comment="what it granted at the last CONNACK, and what $SYS shows"),
+    sa.Column(
+        "warnings",
+        JSONB,
+        nullable=False,
+        server_default="[]",
+        comment="kind and detail of what would lose messages: at the broker, or by a setting",
+    ),
     comment="What each collector says of itself",
 )
 
@@ -296,6 +305,24 @@ collector_subscription = sa.Table(
     sa.Column("detail", sa.Text, comment="what the broker said"),
     sa.CheckConstraint("state in ('pending', 'granted', 'refused')", name="state"),
     comment="What each collector asked its broker for, and the answer",
+)
+
+collector_connection = sa.Table(
+    "collector_connection",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True, comment="in the order of events"),
+    sa.Column("collector", sa.Text, nullable=False),
+    sa.Column("at", Timestamp, nullable=False),
+    sa.Column("event", sa.Text, nullable=False, comment="connected, failed (no connection was made), lost, closed"),
+    sa.Column("kind", sa.Text, comment="why, as a stable word"),
+    sa.Column("reason", sa.Text, comment="why, in one line"),
+    sa.Column("broker", sa.Text, nullable=False, comment="host and port"),
+    sa.Column("protocol", sa.Text, nullable=False, comment="MQTT version"),
+    sa.Column("session_present", sa.Boolean, comment="when connected: whether the broker had kept the session"),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.UniqueConstraint("collector", "pid", "at"),
+    sa.CheckConstraint("event in ('connected', 'failed', 'lost', 'closed')", name="event"),
+    comment="When each collector's connection came and went, and why; the newest thousand of each",
 )
 
 health = sa.Table(

@@ -22,6 +22,7 @@ from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, clie
 from sensor_platform.mqtt.connection import Protocol, UnsupportedProtocolError
 from sensor_platform.mqtt.control import Witness
 from sensor_platform.mqtt.farewell import leave
+from sensor_platform.mqtt.findings import of_settings
 from sensor_platform.mqtt.health import CollectorHealth, Figures
 from sensor_platform.mqtt.intake import Intake
 from sensor_platform.mqtt.membership import may_leave
@@ -47,7 +48,8 @@ class Collector:
     Args:
         database_url: where the witness beats and reads the wish; None: nowhere, and it collects.
         managed: whether it does as the control row says.
-        retry: whether it tries again after an error of the broker or the disk, rather than raising it.
+        once_connected_or_fail: whether `run` raises the first error of the broker or the disk that comes before it was
+            connected and subscribed. After that it tries again whatever comes, as it always does without.
         leave: takes what the broker still holds for it, ends its session and returns.
     """
 
@@ -58,7 +60,7 @@ class Collector:
         database_url: str | None = None,
         managed: bool = True,
         name: str = DEFAULT_COLLECTOR,
-        retry: bool = True,
+        once_connected_or_fail: bool = False,
         leave: bool = False,
     ) -> None:
         self._settings = settings
@@ -66,7 +68,7 @@ class Collector:
         self._name = checked_name(name)
         self._database_url = database_url
         self._managed = managed
-        self._retry = retry
+        self._may_fail = once_connected_or_fail
         self._leave = leave
         self._stopping = False
         self._protocol = Protocol.V311 if self._mqtt.protocol == "3.1.1" else Protocol.V5
@@ -93,6 +95,9 @@ class Collector:
         self._wanted = self._told_as(self._kept_added.read())
         self._standing: tuple[Standing, ...] = ()
         self._figures = Figures(self._name, self._client_id)
+        self._figures.warnings = tuple(of_settings(self._mqtt))
+        for finding in self._figures.warnings:
+            get_logger().warning(finding.kind, detail=finding.detail)
         self._health = self._figures.snapshot()
         self._backoff = Backoff(least_s=self._mqtt.reconnect_min_s, most_s=self._mqtt.reconnect_max_s)
         self._intake = Intake(
@@ -259,7 +264,7 @@ class Collector:
         self._figures.connections += 1
         self._figures.connected = True
         self._figures.packet()
-        self._figures.error = None
+        self._figures.trouble(None)
         self._keep_subscribed(subscriber)
         get_logger().info(
             "connected",
@@ -284,13 +289,14 @@ class Collector:
             if self._witness is not None:
                 self._witness.ring()
         refusal = subscriber.refusal
-        if refusal is None:
-            if self._was_refused:
-                self._figures.error = None
-        else:
+        if refusal is not None:
             self._tell(refusal)
-            if not self._retry:
+            if self._may_fail:
                 raise refusal
+        elif self._was_refused:
+            self._figures.trouble(None)
+        elif subscriber.settled:
+            self._may_fail = False
         self._was_refused = refusal is not None
 
     def _judged(self, err: BrokerError, session: Session, *, lasted_s: float) -> BrokerError:
@@ -318,13 +324,17 @@ class Collector:
             get_logger().info("falling_back_to_3_1_1", broker_said=str(err))
             return  # and at once again
         self._tell(err)
-        if not self._retry:
+        if self._may_fail and not self._asks_for_3_1_1(err):
             raise err
         if self._figures.state is State.DRAINING:
             return
         self._go(State.CONNECTING)
         # Where two clients share a client id, each connection of one ends the other's.
         self._pause(self._backoff.longest_s() if isinstance(err, ClientIdTakenError) else self._backoff.next_s())
+
+    def _asks_for_3_1_1(self, err: SensorPlatformError) -> bool:
+        """Hanging up on version 5 is how some old brokers say that they do not know it."""
+        return isinstance(err, NoAnswerError) and self._mqtt.protocol == "auto" and self._protocol is Protocol.V311
 
     def _pause(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
@@ -342,9 +352,8 @@ class Collector:
         self._publish_health()
 
     def _tell(self, err: SensorPlatformError) -> None:
-        if str(err) != self._figures.error:  # once, not at each attempt
-            get_logger().error("cannot_collect", kind=type(err).__name__, error=str(err))
-        self._figures.error = str(err)
+        if self._figures.trouble(err):  # once, not at each attempt
+            get_logger().error("cannot_collect", kind=err.kind, error=str(err))
 
     def _publish_health(self) -> None:
         self._figures.open_messages = self._writer.open_messages

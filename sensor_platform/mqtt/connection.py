@@ -16,21 +16,17 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from sensor_platform.errors import (
+    BrokerBusyError,
     BrokerError,
     BrokerUnreachableError,
     ClientIdTakenError,
     ConfigurationError,
     CredentialsRefusedError,
-    TlsRefusedError,
 )
+from sensor_platform.mqtt.tls import tls_context, tls_error
 from sensor_platform.settings import MqttSettings
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
-
-UNSUPPORTED_PROTOCOL = 132
-SESSION_TAKEN_OVER = 142
-#: Bad user name or password, not authorised, banned, bad authentication method.
-CREDENTIALS_REFUSED = frozenset({134, 135, 138, 140})
 
 
 class Protocol(StrEnum):
@@ -42,6 +38,8 @@ class Protocol(StrEnum):
 
 class UnsupportedProtocolError(BrokerError):
     """The broker does not speak this version of MQTT."""
+
+    kind = "protocol_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +105,6 @@ def new_client(
     return client
 
 
-def tls_context(settings: MqttSettings) -> ssl.SSLContext:
-    """TLS as the settings say: certificates and host names are always verified."""
-    try:
-        context = ssl.create_default_context(cafile=str(settings.tls_ca) if settings.tls_ca else None)
-    except (OSError, ssl.SSLError) as err:
-        raise ConfigurationError(f"MQTT_TLS_CA={settings.tls_ca}: cannot be read as certificates: {err}") from err
-    if settings.tls_cert is None:
-        return context
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as err:
-        raise ConfigurationError(
-            f"MQTT_TLS_CERT={settings.tls_cert}, MQTT_TLS_KEY={settings.tls_key}: not a certificate and its key: {err}"
-        ) from err
-    return context
-
-
 def connect(
     client: Client, settings: MqttSettings, *, session_expiry_s: int | None = None, receive_maximum: int | None = None
 ) -> None:
@@ -158,28 +139,41 @@ def _connect_properties(session_expiry_s: int | None, receive_maximum: int | Non
 def connection_error(err: Exception, to: Endpoint) -> BrokerError:
     """The error class of what a socket raised."""
     if isinstance(err, ssl.SSLError):
-        reason = getattr(err, "verify_message", None) or err.reason or str(err)
-        return TlsRefusedError(
-            f"broker {to}: TLS failed: {reason}. Check MQTT_TLS_CA, MQTT_TLS_CERT and the host name in MQTT_BROKER_URL."
-        )
+        return tls_error(err, str(to))
     why = getattr(err, "strerror", None) or str(err) or type(err).__name__
+    if isinstance(err, ValueError):
+        return BrokerUnreachableError(f"broker {to}: {why}. Is {to.path} the path of its WebSocket listener?")
     return BrokerUnreachableError(f"broker {to}: no connection: {why}. Is it running, and is MQTT_BROKER_URL right?")
+
+
+#: Server busy, Receive Maximum exceeded, message rate too high, quota exceeded, connection rate exceeded.
+BUSY = frozenset({137, 147, 150, 151, 159})
+#: Reason codes of CONNACK and DISCONNECT [MQTT 5, 3.2.2.2, 3.14.2.1]; paho gives those of 3.1.1 the same numbers.
+_REFUSALS: tuple[tuple[frozenset[int], type[BrokerError], str], ...] = (
+    (frozenset({132}), UnsupportedProtocolError, "it does not speak this version of MQTT. Set MQTT_PROTOCOL=auto."),
+    # Bad user name or password, not authorised, banned, bad authentication method.
+    (
+        frozenset({134, 135, 138, 140}),
+        CredentialsRefusedError,
+        "refused us: {reason}. Check MQTT_USERNAME, MQTT_PASSWORD and the broker's permissions.",
+    ),
+    (
+        frozenset({142}),
+        ClientIdTakenError,
+        "another client connected with our client id. Give each collector its own MQTT_CLIENT_ID.",
+    ),
+    (BUSY, BrokerBusyError, "takes no more for now: {reason}. Check its limits and quotas."),
+    # Server unavailable, shutting down, keep-alive time-out.
+    (frozenset({136, 139, 141}), BrokerUnreachableError, "ended the connection: {reason}."),
+    (frozenset({133}), BrokerError, "refuses our client id. Set MQTT_CLIENT_ID to one that it allows."),
+)
 
 
 def refused(reason: ReasonCode, to: Endpoint) -> BrokerError:
     """The error class of a CONNACK or DISCONNECT that says no."""
-    code = reason.value
-    if code == UNSUPPORTED_PROTOCOL:
-        return UnsupportedProtocolError(f"broker {to}: it does not speak this version of MQTT. Set MQTT_PROTOCOL=auto.")
-    if code in CREDENTIALS_REFUSED:
-        return CredentialsRefusedError(
-            f"broker {to}: refused us: {reason}. Check MQTT_USERNAME, MQTT_PASSWORD and the broker's permissions."
-        )
-    if code == SESSION_TAKEN_OVER:
-        return ClientIdTakenError(
-            f"broker {to}: another client connected with our client id. Give each collector its own MQTT_CLIENT_ID."
-        )
-    return BrokerError(f"broker {to}: ended the connection: {reason}.")
+    known = (entry for entry in _REFUSALS if reason.value in entry[0])
+    _, kind, text = next(known, ((), BrokerError, "ended the connection: {reason}."))
+    return kind(f"broker {to}: {text.format(reason=reason)}")
 
 
 def lost(code: MQTTErrorCode, to: Endpoint) -> BrokerError:

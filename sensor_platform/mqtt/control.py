@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.health import CollectorHealth
@@ -121,7 +122,7 @@ class Witness:
             stopping = self._stop.is_set()
             self._read_added(connection)
             self._read_wish(connection)
-            connection.execute(BEAT, asdict(self._health()))
+            connection.execute(BEAT, _row(self._health()))
             self._write_standing(connection)
             if self._in_trouble:
                 self._in_trouble = False
@@ -164,3 +165,9 @@ class Witness:
             self._in_trouble = True
             lines = str(err).strip().splitlines() or [type(err).__name__]
             get_logger().warning("database_does_not_answer", error=lines[0], going_on="as last told")
+
+
+def _row(health: CollectorHealth) -> dict[str, Any]:
+    """The columns of the heartbeat; what has a structure as JSON."""
+    values = asdict(health)
+    return {name: Jsonb(value) if isinstance(value, dict | list | tuple) else value for name, value in values.items()}

@@ -8,12 +8,16 @@ are in this module; a contract test fails when an upgrade of paho changes them, 
 import socket
 import ssl
 import time
+from typing import TYPE_CHECKING
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MessageType, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.exception import MalformedPacket
 
 from sensor_platform.mqtt.arrived import NO_PACKET_ID, READ_BYTES, Arrived
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import SocketLike
 
 #: A `recv` that asks for more makes the allocator map and unmap memory each time: 12 us.
 RECV_BYTES = 64 * 1024
@@ -25,16 +29,23 @@ ID_BYTES = bytes(
 
 #: The private names that this module relies on.
 PAHO_ATTRIBUTES = (
-    "_connect_timeout",
-    "_host",
     "_in_packet",
     "_last_bytes_received",
     "_msgtime_mutex",
     "_protocol",
     "_sock",
-    "_ssl_context",
 )
-PAHO_METHODS = ("_loop_rc_handle", "_packet_handle", "_packet_queue", "_sock_close", "_sock_recv", "_ssl_wrap_socket")
+PAHO_METHODS = (
+    "_create_socket",
+    "_create_socket_connection",
+    "_loop_rc_handle",
+    "_packet_handle",
+    "_packet_queue",
+    "_sock_close",
+    "_sock_recv",
+    "_sock_send",
+    "_ssl_wrap_socket",
+)
 #: The keys of paho's `_in_packet`.
 IN_PACKET = frozenset(
     (
@@ -63,15 +74,16 @@ class FastClient(Client):
     """Collects PUBLISH packets in `arrived`; acknowledges nothing by itself. No threads: its owner runs the loop."""
 
     arrived: Arrived
-    read_error: OSError | None
+    socket_error: OSError | None
     _pieces: list[bytes]  # of a frame that is not all here yet
     _pieces_bytes: int
     _wanted_bytes: int
+    _opening: socket.socket | None = None  # while the handshakes go on
 
     def start_reading(self) -> None:
         """To be called before each connect: nothing of an earlier connection is left."""
         self.arrived = Arrived()
-        self.read_error = None
+        self.socket_error = None
         self._pieces, self._pieces_bytes, self._wanted_bytes = [], 0, 0
 
     def take(self) -> Arrived:
@@ -94,7 +106,7 @@ class FastClient(Client):
             except BlockingIOError:
                 break
             except OSError as err:
-                self.read_error = err
+                self.socket_error = err
                 data = b""
             rc = self._cut_checked(data) if data else MQTTErrorCode.MQTT_ERR_CONN_LOST
             if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -109,17 +121,32 @@ class FastClient(Client):
         if answers := taken.answers():
             self._packet_queue(MessageType.PUBACK, answers, 0, 1)
 
-    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        """As paho does it, but for a handshake that fails: paho leaves that socket open."""
-        assert self._ssl_context is not None
-        sock = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        """paho keeps to itself why a write failed."""
         try:
-            sock.settimeout(self._connect_timeout)
-            sock.do_handshake()
-        except BaseException:
-            sock.close()
+            return super()._sock_send(buf)
+        except BlockingIOError:
             raise
-        return sock
+        except OSError as err:
+            self.socket_error = err
+            raise
+
+    def _create_socket(self) -> "SocketLike":
+        """As paho does it, but for a WebSocket handshake that fails: paho leaves that socket open."""
+        try:
+            return super()._create_socket()
+        except BaseException:
+            if self._opening is not None:
+                self._opening.close()
+            raise
+
+    def _create_socket_connection(self) -> socket.socket:
+        self._opening = super()._create_socket_connection()
+        return self._opening
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        self._opening = wrapped = super()._ssl_wrap_socket(tcp_sock)
+        return wrapped
 
     def _cut_checked(self, data: bytes) -> MQTTErrorCode:
         with self._msgtime_mutex:

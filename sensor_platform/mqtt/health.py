@@ -5,7 +5,10 @@ import socket
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
+from sensor_platform.errors import SensorPlatformError
+from sensor_platform.mqtt.findings import Finding
 from sensor_platform.mqtt.states import State, step
 from sensor_platform.staging.uploader import Backlog
 
@@ -34,6 +37,9 @@ class CollectorHealth:
     upload_waiting: int
     upload_waiting_since: datetime | None
     upload_error: str | None
+    error_kind: str | None
+    broker: dict[str, Any] | None
+    warnings: tuple[Finding, ...]
 
 
 class Figures:
@@ -50,6 +56,9 @@ class Figures:
         self.connected = False
         self.error: str | None = None
         self.uploads = Backlog()
+        self.error_kind: str | None = None
+        self.broker: dict[str, Any] | None = None  # never changed, only replaced
+        self.warnings: tuple[Finding, ...] = ()
         self.last_packet_s: float | None = None  # wall clock, seconds: a float a read, not a datetime
         self.last_commit_s: float | None = None
         self.messages = 0
@@ -66,6 +75,12 @@ class Figures:
         self.state = step(self.state, state)
         self.since = datetime.now(UTC)
         return True
+
+    def trouble(self, err: SensorPlatformError | None) -> bool:
+        """What stands in the way now, or None; whether that is news."""
+        before, self.error = self.error, str(err) if err else None
+        self.error_kind = err.kind if err else None
+        return self.error != before
 
     def packet(self) -> None:
         self.last_packet_s = time.time()
@@ -99,6 +114,9 @@ class Figures:
             upload_waiting=self.uploads.files,
             upload_waiting_since=self.uploads.since,
             upload_error=self.uploads.error,
+            error_kind=self.error_kind,
+            broker=self.broker,
+            warnings=self.warnings,
         )
 
 

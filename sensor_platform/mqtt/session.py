@@ -33,7 +33,10 @@ class NoAnswerError(BrokerUnreachableError):
 
 
 class Session:
-    """A connection with a persistent session, clean start off, QoS 1. On 3.1.1 one not `persistent` ends it."""
+    """A connection with a persistent session, clean start off unless the settings say so loudly, QoS 1.
+
+    On 3.1.1 one not `persistent` ends the session.
+    """
 
     def __init__(
         self, settings: MqttSettings, *, client_id: str, protocol: Protocol, waker: Waker, persistent: bool = True
@@ -53,7 +56,7 @@ class Session:
             client_id=client_id,
             protocol=protocol,
             kind=reading_client(settings.read_path),
-            persistent=persistent,
+            persistent=persistent and not settings.clean_session,
         )
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -68,7 +71,7 @@ class Session:
         connect(
             self._client,
             self._settings,
-            session_expiry_s=self._settings.session_expiry_s,
+            session_expiry_s=None if self._settings.clean_session else self._settings.session_expiry_s,
             receive_maximum=self._settings.receive_maximum,
         )
         while not self.connected:
@@ -196,8 +199,8 @@ class Session:
             return
         if flags.is_disconnect_packet_from_server:
             self._error = refused(reason, self.endpoint)
-        elif self._client.read_error is not None:
-            self._error = connection_error(self._client.read_error, self.endpoint)
+        elif self._client.socket_error is not None:
+            self._error = connection_error(self._client.socket_error, self.endpoint)
         elif not had_answer:
             self._error = NoAnswerError(f"broker {self.endpoint}: it closed the connection without an answer.")
         else:

@@ -16,12 +16,12 @@ class StockClient(Client):
     """Collects messages in `arrived`; acknowledges nothing by itself. No threads: its owner runs the loop."""
 
     arrived: Arrived
-    read_error: OSError | None
+    socket_error: OSError | None
 
     def start_reading(self) -> None:
         """To be called before each connect: nothing of an earlier connection is left."""
         self.arrived = Arrived()
-        self.read_error = None  # paho keeps it to itself
+        self.socket_error = None  # paho keeps it to itself
         self.manual_ack_set(True)
         self.on_message = _collect
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from paho.mqtt.reasoncodes import ReasonCode
 
-from sensor_platform.errors import SubscriptionRefusedError
+from sensor_platform.errors import BrokerBusyError, BrokerError, SubscriptionRefusedError
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.connection import Protocol
 from sensor_platform.mqtt.session import Session
@@ -22,6 +22,7 @@ from sensor_platform.routes.filters import overlaps, parse_filter
 
 #: In one packet; some brokers bound it.
 MOST_FILTERS = 200
+QUOTA_EXCEEDED = "Quota exceeded"  # paho's name of 0x97
 NO_PROMISE = "at QoS 0 only: no promise"
 
 
@@ -82,11 +83,18 @@ class Subscriber:
         self._kept.forget()
 
     @property
-    def refusal(self) -> SubscriptionRefusedError | None:
+    def settled(self) -> bool:
+        """Whether the broker has answered for all that is wanted."""
+        return self._settled is not None
+
+    @property
+    def refusal(self) -> BrokerError | None:
         """Stands while a filter is refused: the messages of the others come all the same."""
         if not self._refused:
             return None
         no = ", ".join(f"{name} ({reason})" for name, reason in sorted(self._refused.items()))
+        if set(self._refused.values()) == {QUOTA_EXCEEDED}:
+            return BrokerBusyError(f"broker {self._session.endpoint}: no room for the subscription to {no}.")
         return SubscriptionRefusedError(
             f"broker {self._session.endpoint}: refused to let us subscribe to {no}. Check its access rules."
         )

@@ -71,10 +71,10 @@ def test_a_disk_that_fills_under_load_leaves_messages_with_the_broker_until_ther
 
 def test_without_retry_a_full_disk_ends_the_command(broker: Any, home: Path) -> None:
     environ = {**os.environ, **environment_of(make_settings(broker, home, "full-at-start"))}
-    command = [sys.executable, "-m", "sensor_platform.cli", "collect", "--no-retry"]
+    command = [sys.executable, "-m", "sensor_platform.cli", "collect", "--once-connected-or-fail"]
     limited = ["prlimit", "--fsize=0", "--", *command]
     done = subprocess.run(limited, env=environ, cwd=home, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 88
     assert "cannot stage: File too large. Messages stay with the broker; free space" in done.stderr
 
 

@@ -78,10 +78,10 @@ def collector_process(
 
 
 @contextmanager
-def publisher(broker: Any, *, protocol: str = "5") -> Iterator[paho.Client]:
+def publisher(broker: Any, *, protocol: str = "5", client_id: str = "") -> Iterator[paho.Client]:
     """A stock paho client with its own thread, connected."""
     version = MQTTProtocolVersion.MQTTv5 if protocol == "5" else MQTTProtocolVersion.MQTTv311
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version)
     if broker.username:
         client.username_pw_set(broker.username, broker.password)
     client.max_inflight_messages_set(1000)

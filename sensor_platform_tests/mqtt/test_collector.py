@@ -13,7 +13,13 @@ import psycopg
 import pytest
 
 from sensor_platform.embedded.broker import EmbeddedBroker
-from sensor_platform.errors import BrokerUnreachableError, CollectorBusyError, CredentialsRefusedError
+from sensor_platform.errors import (
+    BrokerError,
+    BrokerUnreachableError,
+    ClientIdTakenError,
+    CollectorBusyError,
+    CredentialsRefusedError,
+)
 from sensor_platform.mqtt.collector import Collector
 from sensor_platform.mqtt.states import State
 from sensor_platform_tests.conftest import free_port
@@ -138,6 +144,68 @@ def test_a_broker_restart_is_survived(tmp_path: Path, home: Path) -> None:
             assert collector.health.connections == 2
 
 
+@BOTH
+def test_two_collectors_with_one_client_id_say_so(tmp_path: Path, protocol: str) -> None:
+    with EmbeddedBroker(tmp_path / "own broker", free_port()) as own:
+        homes = [tmp_path / "one", tmp_path / "other"]
+        for each in homes:
+            each.mkdir()
+        one, other = (make_settings(_found(own), each, "twins", protocol=protocol) for each in homes)
+        with collecting(one) as first, collecting(other) as second:
+            wait_until(lambda: "client_id_taken" in (first.health.error_kind, second.health.error_kind), "the reason")
+
+
+def test_a_broker_that_tells_of_a_taken_client_id_is_believed_at_once(broker: Any, home: Path) -> None:
+    def old_broker(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(bytes([0x20, 3, 0, 0, 0, 0xE0, 2, 0x8E, 0]))  # CONNACK; DISCONNECT: session taken over
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=old_broker, args=(listener,))
+        thread.start()
+        settings = make_settings(broker, home, "stolen", broker_url=f"mqtt://127.0.0.1:{listener.getsockname()[1]}")
+        with Collector(settings, once_connected_or_fail=True) as collector, pytest.raises(ClientIdTakenError) as caught:
+            collector.run()
+        thread.join(timeout=10)
+    assert caught.value.kind == "client_id_taken"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("20 03 00 97 00", "quota_exceeded"),
+        ("20 03 00 89 00", "quota_exceeded"),
+        ("20 03 00 88 00", "unreachable"),
+        ("20 03 00 84 00", "protocol_refused"),
+        ("20 03 00 85 00", "refused"),
+        ("20 03 00 86 00", "credentials_refused"),
+        ("20 03 00 00 00; 90 04 00 01 00 97", "quota_exceeded"),  # CONNACK; SUBACK
+        ("20 03 00 00 00; 90 04 00 01 00 87", "subscription_refused"),
+    ],
+)
+def test_what_a_broker_answers_has_a_kind(broker: Any, home: Path, answer: str, kind: str) -> None:
+    def fake_broker(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            for packet in answer.split(";"):
+                connection.recv(4096)
+                connection.sendall(bytes.fromhex(packet))
+            while connection.recv(4096):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=fake_broker, args=(listener,))
+        thread.start()
+        url = f"mqtt://127.0.0.1:{listener.getsockname()[1]}"
+        settings = make_settings(broker, home, "answers", broker_url=url, protocol="5")
+        with Collector(settings, once_connected_or_fail=True) as collector, pytest.raises(BrokerError) as caught:
+            collector.run()
+        thread.join(timeout=10)
+    assert caught.value.kind == collector.health.error_kind == kind
+
+
 class _Found:
     """A broker in the shape of the fixture."""
 
@@ -152,10 +220,13 @@ _found = _Found
 
 def test_what_stands_in_the_way_is_told_apart(broker: Any, home: Path) -> None:
     nobody = make_settings(broker, home, "errors", broker_url=f"mqtt://127.0.0.1:{free_port()}")
-    with Collector(nobody, retry=False) as collector, pytest.raises(BrokerUnreachableError, match="Connection refused"):
+    with (
+        Collector(nobody, once_connected_or_fail=True) as collector,
+        pytest.raises(BrokerUnreachableError, match="Connection refused"),
+    ):
         collector.run()
     stranger = make_settings(broker, home, "errors", username="nobody")
-    with Collector(stranger, retry=False) as collector, pytest.raises(CredentialsRefusedError):
+    with Collector(stranger, once_connected_or_fail=True) as collector, pytest.raises(CredentialsRefusedError):
         collector.run()
     assert "refused us" in str(collector.health.error)
 
@@ -164,7 +235,10 @@ def test_a_broker_that_says_nothing_does_not_hold_it_for_ever(broker: Any, home:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
         settings = make_settings(broker, home, "silent", broker_url=url, connect_timeout_s=0.3)
-        with Collector(settings, retry=False) as collector, pytest.raises(BrokerUnreachableError, match="says nothing"):
+        with (
+            Collector(settings, once_connected_or_fail=True) as collector,
+            pytest.raises(BrokerUnreachableError, match="says nothing"),
+        ):
             collector.run()
 
 

@@ -161,5 +161,5 @@ def test_paho_still_has_the_private_parts_that_we_use() -> None:
 def test_a_paho_without_one_of_them_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(paho.Client, "_packet_handle")
     client = paho.Client(CallbackAPIVersion.VERSION2, "c")
-    del client._host
-    assert missing_parts(client) == ["_host", "_packet_handle"]
+    del client._msgtime_mutex
+    assert missing_parts(client) == ["_msgtime_mutex", "_packet_handle"]

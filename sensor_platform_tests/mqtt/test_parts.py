@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sensor_platform.errors import ConfigurationError
+from sensor_platform.errors import TROUBLES, ConfigurationError
 from sensor_platform.mqtt.backoff import Backoff
 from sensor_platform.mqtt.client_id import checked_name, client_id
 from sensor_platform.mqtt.states import State, step
@@ -44,3 +44,11 @@ def test_the_client_id_is_made_once(home: Path) -> None:
 def test_a_name_that_cannot_begin_a_file_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="accepted are"):
         checked_name(name)
+
+
+def test_the_table_of_troubles_in_the_docs_is_that_of_the_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "connection.md").read_text(encoding="utf-8")
+    table = [f"| {code} | `{kind}` | {meaning} |" for kind, (code, meaning) in TROUBLES.items()]
+    assert "\n".join(table) in page
+    assert len({code for code, _ in TROUBLES.values()}) == len(TROUBLES)
+    assert not {0, 1, 2, 78} & {code for code, _ in TROUBLES.values()}

@@ -95,12 +95,18 @@ def test_the_same_messages_by_another_way(listeners: Listeners, home: Path, way:
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(listeners: Listeners, home: Path) -> None:
     settings = make_settings(listeners, home, "strange", broker_url=listeners.tls_url)
-    with Collector(settings, retry=False) as collector, pytest.raises(TlsRefusedError, match="MQTT_TLS_CA"):
+    with (
+        Collector(settings, once_connected_or_fail=True) as collector,
+        pytest.raises(TlsRefusedError, match="MQTT_TLS_CA"),
+    ):
         collector.run()
 
 
 def test_a_certificate_of_another_host_is_refused(listeners: Listeners, home: Path) -> None:
     url = listeners.tls_url.replace("127.0.0.1", "localhost")
     settings = make_settings(listeners, home, "other-host", broker_url=url, tls_ca=listeners.certificate)
-    with Collector(settings, retry=False) as collector, pytest.raises(TlsRefusedError, match="host name"):
+    with (
+        Collector(settings, once_connected_or_fail=True) as collector,
+        pytest.raises(TlsRefusedError, match="host name"),
+    ):
         collector.run()
