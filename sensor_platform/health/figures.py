@@ -141,13 +141,15 @@ def _dead_letters_pending(connection: sa.Connection) -> float:
 def _collector_ages(connection: sa.Connection, *, now: datetime) -> list[Figure]:
     """Seconds for which each collector has not been collecting though it should; 0 while it does.
 
-    Switched off on purpose is not down. A collector that waits although nobody wants it to any more is about to go on:
-    only its heartbeat counts.
+    Switched off on purpose is not down, and neither is one that stopped in order while others go on: it left its group.
+    A collector that waits although nobody wants it to any more is about to go on: only its heartbeat counts.
     """
     wish = connection.execute(sa.select(collector_control.c.sensor_on & collector_control.c.api_on)).scalar()
     wanted = wish is None or wish
     beats = connection.execute(sa.select(collector_heartbeat).order_by(collector_heartbeat.c.collector)).all()
-    return [Figure(COLLECTOR_AGE, beat.collector, _age_s(beat, now=now) if wanted else 0.0) for beat in beats]
+    running = [beat for beat in beats if beat.state != "stopped"] or beats
+    down = {beat.collector: _age_s(beat, now=now) for beat in running if wanted}
+    return [Figure(COLLECTOR_AGE, beat.collector, down.get(beat.collector, 0.0)) for beat in beats]
 
 
 def _age_s(beat: sa.Row[Any], *, now: datetime) -> float:

@@ -147,6 +147,13 @@ def test_a_collector_that_is_wished_off_is_not_down(database: Database) -> None:
     assert figure(database, "collector_age_s", subject="c1") == 0
 
 
+def test_one_that_stopped_while_others_go_on_is_not_down(database: Database) -> None:
+    beat(database, connected=False, state="stopped", beat_at=ago(hours=3))
+    beat(database, collector="c2", beat_at=ago(seconds=40))
+    assert figure(database, "collector_age_s", subject="c1") == 0
+    assert figure(database, "collector_age_s", subject="c2") == 40
+
+
 def test_freshness_is_the_age_of_the_newest_message_in_the_tables(database: Database) -> None:
     load(database, last_received_at=ago(seconds=7))
     load(database, "old", last_received_at=ago(seconds=70))
