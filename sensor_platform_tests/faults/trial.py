@@ -15,6 +15,7 @@ from typing import Any, Self
 import pytest
 
 from sensor_platform.embedded.broker import EmbeddedBroker
+from sensor_platform.staging.kill_points import VARIABLE
 from sensor_platform_tests.faults.figures import Figures, account, originals, staged_rows
 from sensor_platform_tests.faults.load import Load
 from sensor_platform_tests.faults.proxy import Proxy
@@ -40,6 +41,7 @@ class Trial:
         self.link = Proxy(broker.port, observer=self.tap)
         self.load = Load(broker, f"{ROOT}/a/b", rate=rate)
         self.process: subprocess.Popen[bytes]
+        self._connections_before = 0
         self._protocol = protocol
         self._mqtt = {"keep_alive_s": KEEP_ALIVE_S, "connect_timeout_s": 5, **mqtt}
         self._stack = ExitStack()
@@ -62,17 +64,28 @@ class Trial:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker took a connection of this very process."""
+        return len(self.tap.connections) > self._connections_before
+
     def is_granted(self) -> bool:
         """Whether the broker keeps what is published from now on."""
         return next(self.home.glob("staging/_open/c0/subscriptions"), None) is not None
 
     def start_collector(self, **environment: str) -> None:
         self._doomed.close()
+        self._connections_before = len(self.tap.connections)
         self.process = self._doomed.enter_context(collector_process(self.settings, **environment))
 
     def kill_collector(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         assert self.process.wait(10) == -signal.SIGKILL
+
+    def die_at(self, point: str) -> None:
+        """A collector that is started and dies there by its own hand; see `staging.kill_points`."""
+        self.start_collector(**{VARIABLE: point})
+        assert self.process.wait(60) == -signal.SIGKILL, f"{point} was not passed"
 
     def stop_collector(self) -> None:
         """Cleanly; it must have lived until now."""
@@ -97,6 +110,7 @@ class Trial:
             lambda: len(set(self.load.confirmed[before:]).intersection(self.staged())) >= count,
             f"{count} messages that are confirmed now to be staged",
             timeout_s,
+            every_s=0.25,
         )
 
     def staged(self) -> list[bytes]:
@@ -107,7 +121,7 @@ class Trial:
         self.load.stop()
         confirmed = set(self.load.confirmed)
         with suppress(pytest.fail.Exception):  # the figures say how many are missing
-            wait_until(lambda: confirmed <= set(self.staged()), "every confirmed message", timeout_s)
+            wait_until(lambda: confirmed <= set(self.staged()), "every confirmed message", timeout_s, every_s=0.5)
         self.stop_collector()
         return self.figures()
 
