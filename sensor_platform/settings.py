@@ -161,6 +161,9 @@ class HealthSettings(_Section):
     collector_down_s: float = Field(
         30, alias="COLLECTOR_THRESHOLD_DOWN", ge=0, description="seconds without a heartbeat, or without a connection"
     )
+    cannot_stage_s: float = Field(
+        2, alias="STAGING_THRESHOLD_REFUSED", ge=0, description="seconds for which the disk refuses messages"
+    )
     upload_backlog_s: float = Field(
         300, alias="STAGING_THRESHOLD_UPLOAD", ge=0, description="seconds a sealed micro-batch waits for its upload"
     )

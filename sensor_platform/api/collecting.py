@@ -5,6 +5,7 @@ The collector collects when both are on, so a start while that switch is off cou
 """
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,9 +17,10 @@ from sensor_platform.api.errors import ApiError
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import collector_control, collector_heartbeat
 from sensor_platform.embedded.run_file import read_run_file
+from sensor_platform.errors import ObjectStoreError
 from sensor_platform.health.alerts import firing
 from sensor_platform.pipeline.accounting import totals
-from sensor_platform.pipeline.process import pending
+from sensor_platform.pipeline.process import pending_lately
 
 router = APIRouter()
 
@@ -30,7 +32,7 @@ def status(platform: Platform) -> dict[str, Any]:
     return {
         "wishes": _wishes(platform.database),
         "collectors": collectors(platform.database),
-        "messages": {**asdict(messages), "pending_micro_batches": len(pending(platform.staging, platform.database))},
+        "messages": {**asdict(messages), "pending_micro_batches": _pending(platform)},
         "readings": asdict(readings),
         "dead_letters_pending": waiting,
         "alerts_firing": firing(platform.database),
@@ -68,6 +70,14 @@ def dagster_url(platform: Context) -> str | None:
     """Where the Dagster UI of this home answers, if it runs."""
     running = read_run_file(platform.settings.home)
     return running.dagster_url if running is not None else None
+
+
+def _pending(platform: Context) -> int | None:
+    """Micro-batches of the last hours that wait to be loaded; None while the object store does not answer."""
+    try:
+        return len(pending_lately(platform.staging, platform.database, now=datetime.now(UTC)))
+    except ObjectStoreError:
+        return None
 
 
 def _wishes(database: Database) -> dict[str, Any]:

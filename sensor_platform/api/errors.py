@@ -13,6 +13,7 @@ from sensor_platform.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
     NoMatchingSubscribersError,
+    ObjectStoreError,
     SensorPlatformError,
 )
 
@@ -23,6 +24,7 @@ _STATUS: tuple[tuple[type[SensorPlatformError], int, str], ...] = (
     (NoMatchingSubscribersError, 409, "check the topic against the routes, and that the collector is collecting"),
     (BrokerError, 502, "look at the broker, then try again"),
     (DatabaseUnavailableError, 503, "look at PostgreSQL, then try again"),
+    (ObjectStoreError, 503, "look at the object store, then try again"),
     (ConfigurationError, 500, "correct the setting and start the API again"),
     (SensorPlatformError, 500, "see the log of the API"),
 )

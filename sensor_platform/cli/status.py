@@ -41,7 +41,8 @@ def _print(found: dict[str, Any]) -> None:
     print_table(parts, ["part", "answers", "state", "restarts", "pid"])
     collector = dict(found["collector"])
     several = collector.pop("collectors")
-    for name, figures in (("collector", collector), ("messages", found["messages"]), ("readings", found["readings"])):
+    tables = {"collector": collector, **{name: found[name] for name in ("messages", "readings", "staging")}}
+    for name, figures in tables.items():
         click.echo(f"\n{name}")
         print_table([figures], list(figures))
     if len(several) > 1:

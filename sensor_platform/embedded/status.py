@@ -14,7 +14,7 @@ from sensor_platform.embedded.parts import responds
 from sensor_platform.embedded.ports import answers
 from sensor_platform.embedded.process import is_alive
 from sensor_platform.embedded.run_file import Running, RunningPart
-from sensor_platform.errors import DamagedMicroBatchError, DatabaseUnavailableError
+from sensor_platform.errors import DamagedMicroBatchError, DatabaseUnavailableError, ObjectStoreError
 from sensor_platform.pipeline.accounting import MESSAGE_COLUMNS, READING_COLUMNS, WAITING
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.settings import Settings
@@ -100,18 +100,41 @@ def status(settings: Settings, running: Running | None) -> dict[str, Any]:
 
 
 def _from_database(database: Database, staging: Staging) -> dict[str, Any]:
-    counts = count(staging, database)
+    counts, store_error = _counted(staging, database)
     firing = sa.select(sa.func.count()).where(alert.c.state.in_(("firing", "acknowledged")))
     with database.connect() as connection:
         alerts_firing = connection.execute(firing).scalar_one()
+    found = _without_database() | {"collector": _collector(database), "alerts_firing": alerts_firing}
+    found["staging"] = {"where": staging.where, "error": store_error, **_uploads(database)}
+    if counts is None:
+        return found
     messages = asdict(counts.messages)
-    return {
-        "collector": _collector(database),
+    return found | {
         "messages": {"staged": messages.pop("staged"), "pending": counts.pending, **messages},
         "readings": asdict(counts.readings),
         "dead_letters_pending": counts.dead_letters_pending,
-        "alerts_firing": alerts_firing,
     }
+
+
+def _counted(staging: Staging, database: Database) -> tuple[Counts | None, str | None]:
+    """No counts while the object store does not answer: nobody knows what is staged."""
+    try:
+        return count(staging, database), None
+    except ObjectStoreError as err:
+        return None, str(err)
+
+
+def _uploads(database: Database) -> dict[str, Any]:
+    """What the collectors say of micro-batches that wait for the object store."""
+    beat = collector_heartbeat.c
+    query = sa.select(
+        sa.func.coalesce(sa.func.sum(beat.upload_waiting), 0),
+        sa.func.min(beat.upload_waiting_since),
+        sa.func.max(beat.upload_error),
+    )
+    with database.connect() as connection:
+        waiting, since, error = connection.execute(query).one()
+    return {"upload_waiting": int(waiting), "upload_waiting_since": _iso(since), "upload_error": error}
 
 
 def _without_database() -> dict[str, Any]:
@@ -122,6 +145,7 @@ def _without_database() -> dict[str, Any]:
         "readings": dict.fromkeys(("decoded", "inserted", "duplicate", "refused")),
         "dead_letters_pending": None,
         "alerts_firing": None,
+        "staging": dict.fromkeys(("where", "error", "upload_waiting", "upload_waiting_since", "upload_error")),
     }
 
 

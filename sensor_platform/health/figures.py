@@ -4,7 +4,7 @@ Every figure is taken from what is durable (heartbeats, ledger, dead letters, fi
 whoever measures, whenever, finds the same, and a restart forgets nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sensor_platform.database.tables import collector_control, collector_heartbeat, dead_letter, health, ledger
-from sensor_platform.errors import ObjectStoreError
+from sensor_platform.errors import ObjectStoreError, StagingUnavailableError
 
 if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
@@ -23,8 +23,6 @@ RATE_WINDOW = timedelta(minutes=1)
 #: Heartbeats come every few seconds: over less than this, a rate would show their rhythm.
 RATE_AT_LEAST = timedelta(seconds=10)
 ERROR_WINDOW = timedelta(minutes=5)
-#: Hours in which the staging lag is looked for.
-LOOK_BACK = timedelta(hours=3)
 #: Rows older than this are deleted by `record`.
 KEEP = timedelta(days=14)
 #: Dead letters that a retry will still look at.
@@ -35,6 +33,9 @@ MESSAGES_TOTAL = "messages_total"
 ERROR_RATE = "error_rate_percent"
 DEAD_LETTERS_PENDING = "dead_letters_pending"
 COLLECTOR_AGE = "collector_age_s"
+CANNOT_STAGE = "cannot_stage_s"
+UPLOADS_WAITING = "uploads_waiting"
+UPLOAD_AGE = "upload_age_s"
 STAGING_LAG = "staging_lag_s"
 FRESHNESS = "freshness_s"
 
@@ -58,6 +59,7 @@ def measure(database: "Database", staging: "Staging", *, now: datetime) -> list[
             Figure(ERROR_RATE, PLATFORM, _error_rate_percent(connection, now=now)),
             Figure(DEAD_LETTERS_PENDING, PLATFORM, _dead_letters_pending(connection)),
             *_collector_ages(connection, now=now),
+            *_disks_and_uploads(connection, now=now),
             lag,
             Figure(FRESHNESS, PLATFORM, _freshness_s(connection, now=now)),
         ]
@@ -159,30 +161,32 @@ def _age_s(beat: sa.Row[Any], *, now: datetime) -> float:
     return max(silent_s, away_s, 0.0)
 
 
+def _disks_and_uploads(connection: sa.Connection, *, now: datetime) -> Iterator[Figure]:
+    """Of each collector: for how long its disk has refused messages, what waits for the object store, and how long."""
+    for beat in connection.execute(sa.select(collector_heartbeat).order_by(collector_heartbeat.c.collector)):
+        refused = beat.error_kind == StagingUnavailableError.kind
+        yield Figure(CANNOT_STAGE, beat.collector, _seconds(beat.since, now) if refused else 0.0)
+        yield Figure(UPLOADS_WAITING, beat.collector, float(beat.upload_waiting))
+        yield Figure(UPLOAD_AGE, beat.collector, _seconds(beat.upload_waiting_since, now))
+
+
+def _seconds(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else max((now - since).total_seconds(), 0.0)
+
+
 def _staging_lag_s(database: "Database", staging: "Staging", *, now: datetime) -> float | None:
     """For how long the oldest sealed micro-batch has been waiting to be loaded; 0 when none is.
 
     None while the object store does not answer: nobody knows.
     """
-    from sensor_platform.pipeline.process import pending
+    from sensor_platform.pipeline.process import pending_lately
 
     try:
-        waiting = pending(staging, database, hours=(_first_hour_to_look_at(database, now=now), None))
+        waiting = pending_lately(staging, database, now=now)
         sealed_at = staging.sealed_at(waiting[0]) if waiting else None
     except ObjectStoreError:
         return None
     return 0.0 if sealed_at is None else max((now - sealed_at).total_seconds(), 0.0)
-
-
-def _first_hour_to_look_at(database: "Database", *, now: datetime) -> datetime | None:
-    """Late uploads and recovered files aside, what is pending lies in the last hours, or behind the newest loaded one.
-
-    None, for all of them, where nothing was ever loaded. A staging area of years has millions of files.
-    """
-    with database.connect() as connection:
-        newest: datetime | None = connection.execute(sa.select(sa.func.max(ledger.c.hour))).scalar()
-    recent = (now - LOOK_BACK).replace(minute=0, second=0, microsecond=0)
-    return None if newest is None else min(newest, recent)
 
 
 def _freshness_s(connection: sa.Connection, *, now: datetime) -> float | None:

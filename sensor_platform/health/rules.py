@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sensor_platform.health.figures import COLLECTOR_AGE, DEAD_LETTERS_PENDING, ERROR_RATE, MESSAGE_RATE, Figure
+from sensor_platform.health.figures import (
+    CANNOT_STAGE,
+    COLLECTOR_AGE,
+    DEAD_LETTERS_PENDING,
+    ERROR_RATE,
+    MESSAGE_RATE,
+    UPLOAD_AGE,
+    Figure,
+)
 
 if TYPE_CHECKING:
     from sensor_platform.settings import HealthSettings
@@ -74,6 +82,21 @@ def rules(settings: "HealthSettings") -> list[Rule]:
             0.0,
             "collector {subject} has not been collecting for {value:.0f} s, longer than {threshold:g} s",
         ),
+        # Full, or an fsync that failed: the broker keeps the messages, as long as its own limits allow.
+        (
+            "cannot_stage",
+            CANNOT_STAGE,
+            settings.cannot_stage_s,
+            0.0,
+            "the disk of collector {subject} has refused messages for {value:.0f} s; they wait at the broker",
+        ),
+        (
+            "upload_backlog",
+            UPLOAD_AGE,
+            settings.upload_backlog_s,
+            0.0,
+            "micro-batches of collector {subject} wait for the object store for {value:.0f} s, over {threshold:g} s",
+        ),
     ]
     return [
         Rule(name, figure, threshold, threshold * CLEAR_SHARE, for_s, says)
@@ -83,4 +106,4 @@ def rules(settings: "HealthSettings") -> list[Rule]:
 
 
 #: Names of all rules, on or off: an open alert of one that is off ends.
-RULE_NAMES = ("message_rate", "error_rate", "dead_letter_backlog", "collector_down")
+RULE_NAMES = ("message_rate", "error_rate", "dead_letter_backlog", "collector_down", "cannot_stage", "upload_backlog")

@@ -26,6 +26,7 @@ from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import Staging
 
+LATELY = timedelta(hours=3)
 #: A group is loaded in one transaction: enough that it costs little a message, few enough that memory stays bounded.
 GROUP_MESSAGES = 50_000
 GROUP_MICRO_BATCHES = 50
@@ -49,6 +50,17 @@ def pending(
 ) -> list[MicroBatch]:
     """Sealed micro-batches of `hours` that are not in the ledger, oldest hour first."""
     return not_in_ledger(database, staging.micro_batches(*hours))
+
+
+def pending_lately(staging: Staging, database: Database, *, now: datetime) -> list[MicroBatch]:
+    """The same for who asks often: those of the last hours, and all that came after the newest hour in the ledger.
+
+    An older hour is left out: a damaged file in it, a late upload. A staging area of years has millions of files.
+    """
+    with database.connect() as connection:
+        newest: datetime | None = connection.execute(sa.select(sa.func.max(ledger.c.hour))).scalar()
+    recent = (now - LATELY).replace(minute=0, second=0, microsecond=0)
+    return pending(staging, database, hours=(None if newest is None else min(newest, recent), None))
 
 
 def process(

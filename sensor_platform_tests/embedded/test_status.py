@@ -4,6 +4,7 @@ import threading
 from dataclasses import astuple
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
@@ -113,6 +114,7 @@ def test_it_has_the_keys_that_the_interface_names(database: Database, home: Path
         "readings",
         "dead_letters_pending",
         "alerts_firing",
+        "staging",
     ]
     assert list(found["collector"]) == ["state", "connected", "since", "last_commit_at", "collectors"]
     messages = ["staged", "pending", "accepted", "partial", "dead_lettered", "duplicate", "ignored"]
@@ -144,3 +146,19 @@ def test_several_collectors_are_as_well_as_the_worst_that_runs(database: Databas
     beat(database, "stopped", connected=False, name="c3")
     beat(database, "stopped", connected=False, name="c0")
     assert found() == ("stopped", False)
+
+
+def test_it_answers_while_the_object_store_does_not(
+    database: Database, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows then what is staged; everything else is said."""
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    for name, given in {"ENDPOINT_URL": endpoint, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}", given)
+    beat(database, "collecting")
+    found = status(settings_of(database, home).model_copy(update={"staging_url": "s3://plant/staging"}), None)
+    assert found["messages"]["staged"] is None
+    assert found["collector"]["state"] == "collecting"
+    assert found["alerts_firing"] == 0
+    assert found["staging"]["where"] == "s3://plant/staging"
+    assert f"{endpoint} does not answer" in found["staging"]["error"]

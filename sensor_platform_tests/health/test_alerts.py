@@ -100,6 +100,17 @@ def test_each_collector_has_an_alert_of_its_own_and_it_fires_at_once(database: D
     assert (fired.rule, fired.subject, fired.state) == ("collector_down", "a", AlertState.FIRING)
 
 
+def test_a_full_disk_and_late_uploads_fire_at_once_and_end(database: Database) -> None:
+    def look(*, refused_s: float, waits_s: float, seconds: float) -> list[tuple[str, str]]:
+        figures = [Figure("cannot_stage_s", "c0", refused_s), Figure("upload_age_s", "c0", waits_s)]
+        changes = evaluate(database, SETTINGS, now=at(seconds), figures=figures)
+        return [(change.rule, change.state.value) for change in changes]
+
+    assert look(refused_s=1, waits_s=200, seconds=0) == []
+    assert look(refused_s=3, waits_s=301, seconds=2) == [("cannot_stage", "firing"), ("upload_backlog", "firing")]
+    assert look(refused_s=0, waits_s=0, seconds=9) == [("cannot_stage", "resolved"), ("upload_backlog", "resolved")]
+
+
 def test_a_check_fires_and_ends_an_alert_of_its_own(database: Database) -> None:
     def check(*, failed: bool, seconds: float) -> list[Transition]:
         found = Condition("check_accounted_for", "readings", 3, 0, failed, "3 messages are missing")

@@ -1,5 +1,6 @@
 """Each figure, from rows and files written by hand."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from sensor_platform.database.tables import (
     health,
     ledger,
 )
+from sensor_platform.errors import ObjectStoreError
 from sensor_platform.health.figures import KEEP, Figure, latest, measure, record
+from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import LocalStaging
+from sensor_platform_tests.pipeline.staged import stage, value
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
@@ -152,6 +156,57 @@ def test_one_that_stopped_while_others_go_on_is_not_down(database: Database) -> 
     beat(database, collector="c2", beat_at=ago(seconds=40))
     assert figure(database, "collector_age_s", subject="c1") == 0
     assert figure(database, "collector_age_s", subject="c2") == 40
+
+
+def test_a_disk_that_refuses_is_counted_from_when_it_began(database: Database) -> None:
+    beat(database, error="a full disk", error_kind="staging_unavailable", since=ago(seconds=5), connected=False)
+    beat(database, collector="c2", error="no broker", error_kind="unreachable", since=ago(seconds=9))
+    assert figure(database, "cannot_stage_s", subject="c1") == 5
+    assert figure(database, "cannot_stage_s", subject="c2") == 0
+
+
+def test_what_waits_for_the_object_store_is_counted_by_collector(database: Database) -> None:
+    beat(database, upload_waiting=7, upload_waiting_since=ago(seconds=400))
+    beat(database, collector="c2")
+    assert [figure(database, name, subject="c1") for name in ("uploads_waiting", "upload_age_s")] == [7, 400]
+    assert [figure(database, name, subject="c2") for name in ("uploads_waiting", "upload_age_s")] == [0, 0]
+
+
+class Watched(LocalStaging):
+    """Notes from which hour it is listed."""
+
+    listed_from: datetime | None = None
+
+    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+        self.listed_from = start
+        return super().micro_batches(start, end)
+
+
+def test_the_staging_lag_looks_at_the_last_hours_and_behind_what_was_loaded(database: Database, home: Path) -> None:
+    """Not at years of files every ten seconds."""
+    load(database, hour=ago(days=2))
+    waits = stage(LocalStaging(home), "b", [value(1)], hour=ago(days=1).replace(minute=0))
+    os.utime(LocalStaging(home).path(waits), (0, ago(minutes=4).timestamp()))
+    staging = Watched(home)
+    lag = [f.value for f in measure(database, staging, now=NOW) if f.figure == "staging_lag_s"]
+    assert (lag, staging.listed_from) == ([240], ago(days=2))
+    load(database, "b", hour=ago(minutes=30))
+    measure(database, staging, now=NOW)
+    assert staging.listed_from == NOW.replace(hour=9, minute=0)
+
+
+class Down(LocalStaging):
+    """An object store that does not answer."""
+
+    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+        raise ObjectStoreError("s3://plant: cannot list")
+
+
+def test_figures_are_measured_while_the_object_store_is_down(database: Database, home: Path) -> None:
+    """The alert about its backlog hangs on it."""
+    beat(database, upload_waiting=1, upload_waiting_since=ago(seconds=400))
+    measured = {f.figure: f.value for f in measure(database, Down(home), now=NOW)}
+    assert (measured["staging_lag_s"], measured["upload_age_s"]) == (None, 400)
 
 
 def test_freshness_is_the_age_of_the_newest_message_in_the_tables(database: Database) -> None:
