@@ -132,6 +132,12 @@ class MqttSettings(_Section):
     max_payload_bytes: int = Field(
         4_194_304, alias="MQTT_MAX_PAYLOAD_BYTES", ge=1, description="a larger payload becomes a dead letter"
     )
+    stop_timeout_s: float = Field(
+        10,
+        alias="MQTT_STOP_TIMEOUT",
+        gt=0,
+        description="seconds to drain in; then it ends all the same",
+    )
     reconnect_min_s: float = Field(0.5, alias="MQTT_RECONNECT_MIN", gt=0, description="seconds, first backoff")
     reconnect_max_s: float = Field(30, alias="MQTT_RECONNECT_MAX", gt=0, description="seconds, cap of the backoff")
     outbox_max_messages: int = Field(

@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Start the platform, feed it a simulated plant and account for every message."),
     "collect": ("collect", "Run the collector alone."),
     "subscriptions": ("subscriptions", "List what the collectors subscribe to; add and remove filters while they run."),
+    "connections": ("connections", "List when the collectors' connections came and went, and why."),
     "process": ("process", "Load all that is pending once, in this process."),
     "status": ("status", "Say how the platform is, and what became of its messages."),
     "simulate": ("simulate", "Publish the messages of a simulated plant."),

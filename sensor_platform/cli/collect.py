@@ -1,14 +1,11 @@
 """`sensor-platform collect`: the collector as a process of its own."""
 
-import os
-import signal
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from sensor_platform.mqtt.collector import Collector
     from sensor_platform.settings import Settings
 
 
@@ -40,10 +37,12 @@ def collect(unmanaged: bool, name: str, once_connected_or_fail: bool, workers: i
     """Run the collector alone.
 
     It stages what the broker sends and acknowledges it, until SIGTERM or Ctrl-C: then it drains, seals and disconnects.
-    A second signal ends it at once; nothing acknowledged is lost by that.
+    A second signal, or an end that takes longer than MQTT_STOP_TIMEOUT, ends it at once with exit code 1; nothing
+    acknowledged is lost by that.
 
     Without --once-connected-or-fail it tries again whatever stands in the way.
     """
+    from sensor_platform.cli.stopping import stop_on_signals
     from sensor_platform.embedded.run_file import resolved
     from sensor_platform.errors import TROUBLES, SensorPlatformError
     from sensor_platform.log import set_up_logging
@@ -66,7 +65,7 @@ def collect(unmanaged: bool, name: str, once_connected_or_fail: bool, workers: i
         once_connected_or_fail=once_connected_or_fail,
         leave=leave,
     )
-    _stop_on_signals(collector)
+    stop_on_signals(collector.request_stop, within_s=settings.mqtt.stop_timeout_s)
     try:
         with collector:
             collector.run()
@@ -82,13 +81,3 @@ def _run_workers(settings: "Settings", count: int, *, name: str, unmanaged: bool
 
     options = ["--unmanaged"] if unmanaged else []
     Workers(settings, count, name=name, options=options, on_event=lambda text: click.echo(text, err=True)).run()
-
-
-def _stop_on_signals(collector: "Collector") -> None:
-    def stop(number: int, frame: object) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda *_: os._exit(1))
-        collector.request_stop()
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, stop)

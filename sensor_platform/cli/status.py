@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+COLLECTOR_COLUMNS = ("collector", "state", "connected", "since", "last_commit_at", "connected_since", "lost_24h")
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -45,7 +47,19 @@ def _print(found: dict[str, Any]) -> None:
     for name, figures in tables.items():
         click.echo(f"\n{name}")
         print_table([figures], list(figures))
-    if len(several) > 1:
+    if several:
         click.echo("\ncollectors")
-        print_table(several, list(several[0]))
+        print_table(several, COLLECTOR_COLUMNS)
+    for each in several:
+        _print_troubles(each)
     click.echo(f"\ndead letters pending: {found['dead_letters_pending']}, alerts firing: {found['alerts_firing']}")
+
+
+def _print_troubles(collector: dict[str, Any]) -> None:
+    name = collector["collector"]
+    if collector["error"]:
+        click.echo(f"{name}: in the way: {collector['error_kind']}: {collector['error']}")
+    if lost := collector["last_lost"]:
+        click.echo(f"{name}: last lost {lost['at']}: {lost['kind']}: {lost['reason']}")
+    for warning in collector["warnings"]:
+        click.echo(f"{name}: warning: {warning['kind']}: {warning['detail']}")

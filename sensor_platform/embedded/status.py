@@ -15,6 +15,7 @@ from sensor_platform.embedded.ports import answers
 from sensor_platform.embedded.process import is_alive
 from sensor_platform.embedded.run_file import Running, RunningPart
 from sensor_platform.errors import DamagedMicroBatchError, DatabaseUnavailableError, ObjectStoreError
+from sensor_platform.health.connections import summary
 from sensor_platform.pipeline.accounting import MESSAGE_COLUMNS, READING_COLUMNS, WAITING
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.settings import Settings
@@ -169,19 +170,29 @@ def _collectors(database: Database) -> list[dict[str, Any]]:
     """Each one, the last that beat first; one that is silent has stopped, whatever it said before."""
     beat = collector_heartbeat.c
     silent = sa.func.now() - beat.beat_at > timedelta(seconds=COLLECTOR_STALE_AFTER_S)
-    columns = (beat.collector, beat.state, beat.connected, beat.since, beat.last_commit_at, beat.beat_at)
+    query = sa.select(collector_heartbeat, silent.label("silent")).order_by(beat.beat_at.desc())
     with database.connect() as connection:
-        rows = connection.execute(sa.select(*columns, silent.label("silent")).order_by(beat.beat_at.desc())).all()
-    return [
-        {
-            "collector": row.collector,
-            "state": "stopped" if row.silent else row.state,
-            "connected": row.connected and not row.silent,
-            "since": _iso(row.beat_at if row.silent else row.since),
-            "last_commit_at": _iso(row.last_commit_at),
-        }
-        for row in rows
-    ]
+        rows = connection.execute(query).all()
+        return [_one_collector(row, summary(connection, row.collector, now=datetime.now(UTC))) for row in rows]
+
+
+def _one_collector(row: sa.Row[Any], history: dict[str, Any]) -> dict[str, Any]:
+    connected = row.connected and not row.silent
+    lost = history["last_lost"]
+    return {
+        "collector": row.collector,
+        "state": "stopped" if row.silent else row.state,
+        "connected": connected,
+        "since": _iso(row.beat_at if row.silent else row.since),
+        "last_commit_at": _iso(row.last_commit_at),
+        "connected_since": _iso(history["connected_since"]) if connected else None,
+        "lost_24h": history["lost_24h"],
+        "last_lost": {**lost, "at": _iso(lost["at"])} if lost else None,
+        "error": row.error,
+        "error_kind": row.error_kind,
+        "warnings": row.warnings,
+        "broker": row.broker,
+    }
 
 
 def _iso(at: datetime | None) -> str | None:

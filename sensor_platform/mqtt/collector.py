@@ -19,11 +19,12 @@ from sensor_platform.errors import (
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.backoff import Backoff
 from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, client_id
-from sensor_platform.mqtt.connection import Protocol, UnsupportedProtocolError
+from sensor_platform.mqtt.connection import Protocol, UnsupportedProtocolError, endpoint
 from sensor_platform.mqtt.control import Witness
 from sensor_platform.mqtt.farewell import leave
 from sensor_platform.mqtt.findings import of_settings
 from sensor_platform.mqtt.health import CollectorHealth, Figures
+from sensor_platform.mqtt.history import ConnectionHistory
 from sensor_platform.mqtt.intake import Intake
 from sensor_platform.mqtt.membership import may_leave
 from sensor_platform.mqtt.redelivery import RedeliveryWindow
@@ -94,6 +95,7 @@ class Collector:
         self._kept_added = AddedSubscriptions(self._writer.folder)
         self._wanted = self._told_as(self._kept_added.read())
         self._standing: tuple[Standing, ...] = ()
+        self._history = ConnectionHistory()
         self._figures = Figures(self._name, self._client_id)
         self._figures.warnings = tuple(of_settings(self._mqtt))
         for finding in self._figures.warnings:
@@ -117,6 +119,7 @@ class Collector:
                 self._database_url,
                 collector=self._name,
                 health=lambda: self._health,
+                history=self._history,
                 standing=lambda: self._standing,
                 on_wish=self._waker.wake,
                 on_added=self._added,
@@ -200,6 +203,8 @@ class Collector:
             if not self._writer.is_ready:
                 self._recover()
             self._collect()
+            kind = "stopped" if self._stopping else "switched_off"
+            self._history.closed(kind, "the collector was told to", **self._where())
         except (BrokerError, StagingUnavailableError) as err:
             self._failed(err)
 
@@ -251,6 +256,9 @@ class Collector:
             return True
         return False
 
+    def _where(self) -> dict[str, str]:
+        return {"broker": str(endpoint(self._mqtt)), "protocol": str(self._protocol)}
+
     def _asks_for_5_again(self) -> bool:
         """3.1.1 was answered and 5 was not: perhaps nobody was there then, so 5 is asked once more."""
         if self._protocol is Protocol.V5:
@@ -273,6 +281,7 @@ class Collector:
             session_present=session.session_present,
             connection=self._window.connection,
         )
+        self._history.connected(**self._where(), session_present=session.session_present)
         self._go(State.COLLECTING)
 
     def _kept_subscriptions(self, session: Session) -> KeptSubscriptions:
@@ -323,6 +332,7 @@ class Collector:
         ):
             get_logger().info("falling_back_to_3_1_1", broker_said=str(err))
             return  # and at once again
+        self._history.ended(err, **self._where())
         self._tell(err)
         if self._may_fail and not self._asks_for_3_1_1(err):
             raise err

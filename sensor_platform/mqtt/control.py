@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.health import CollectorHealth
+from sensor_platform.mqtt.history import MOST, ConnectionEvent, ConnectionHistory
 from sensor_platform.mqtt.subscriber import Standing
 from sensor_platform.mqtt.subscriptions import CHANNEL
 from sensor_platform.mqtt.waker import Waker
@@ -46,6 +47,21 @@ BEAT = sql.SQL(
 )
 
 
+_EVENT = ["collector", *(field.name for field in fields(ConnectionEvent))]
+#: Again after a commit whose answer was lost: a row that is there stays.
+WRITE_EVENT = sql.SQL(
+    "insert into sensor_platform.collector_connection ({columns}) values ({values}) on conflict do nothing"
+).format(
+    columns=sql.SQL(", ").join(map(sql.Identifier, _EVENT)),
+    values=sql.SQL(", ").join(map(sql.Placeholder, _EVENT)),
+)
+FORGET_OLD_EVENTS = """
+    delete from sensor_platform.collector_connection where collector = %(collector)s and id <= (
+        select id from sensor_platform.collector_connection where collector = %(collector)s
+        order by id desc offset %(most)s limit 1)
+"""
+
+
 class Witness:
     """Beats once a second until it is stopped. `wished` stays as last told, and is True until it was ever told.
 
@@ -60,6 +76,7 @@ class Witness:
         *,
         collector: str,
         health: Callable[[], CollectorHealth],
+        history: ConnectionHistory,
         standing: Callable[[], tuple[Standing, ...]],
         on_wish: Callable[[], None],
         on_added: Callable[[tuple[str, ...]], None],
@@ -67,6 +84,7 @@ class Witness:
         self.wished = True
         self._url = database_url
         self._health = health
+        self._history = history
         self._on_wish = on_wish
         self._collector = collector
         self._standing = standing
@@ -124,6 +142,7 @@ class Witness:
             self._read_wish(connection)
             connection.execute(BEAT, _row(self._health()))
             self._write_standing(connection)
+            self._write_history(connection)
             if self._in_trouble:
                 self._in_trouble = False
                 get_logger().info("database_answers_again")
@@ -152,6 +171,15 @@ class Witness:
             connection.execute(FORGET_STANDING, (self._collector,))
             connection.execute(WRITE_STANDING, (self._collector, *columns))
         self._written = standing
+
+    def _write_history(self, connection: psycopg.Connection[Any]) -> None:
+        if not (events := self._history.waiting()):
+            return
+        with connection.transaction():
+            for event in events:
+                connection.execute(WRITE_EVENT, {"collector": self._collector, **asdict(event)})
+            connection.execute(FORGET_OLD_EVENTS, {"collector": self._collector, "most": MOST})
+        self._history.written(events)
 
     def _read_wish(self, connection: psycopg.Connection[Any]) -> None:
         row = connection.execute(READ_WISH).fetchone()

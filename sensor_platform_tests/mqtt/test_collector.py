@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform.errors import (
@@ -204,6 +205,35 @@ def test_what_a_broker_answers_has_a_kind(broker: Any, home: Path, answer: str, 
             collector.run()
         thread.join(timeout=10)
     assert caught.value.kind == collector.health.error_kind == kind
+
+
+def test_its_connections_are_told_and_kept(tmp_path: Path, home: Path, database: "Database") -> None:
+    from sensor_platform.embedded.status import status
+    from sensor_platform.health.connections import listed
+
+    def events() -> list[tuple[str, str | None]]:
+        return [(row["event"], row["kind"]) for row in reversed(listed(database, limit=99))]
+
+    with EmbeddedBroker(tmp_path / "own broker", free_port()) as own:
+        settings = make_settings(_found(own), home, "history").model_copy(
+            update={"database_url": SecretStr(database.url)}
+        )
+        with collecting(settings, database_url=database.url) as collector:
+            wait_until(lambda: is_collecting(collector), "a connection")
+            own.stop()
+            wait_until(lambda: ("failed", "unreachable") in events(), "the loss, and attempts in vain")
+            own.start()
+            wait_until(lambda: events()[-1] == ("connected", None), "a connection again")
+            (told,) = status(settings, None)["collector"]["collectors"]
+            assert told["connected_since"] is not None
+            assert (told["lost_24h"], told["last_lost"]["kind"]) == (1, "unreachable")
+    assert events() == [
+        ("connected", None),
+        ("lost", "unreachable"),
+        ("failed", "unreachable"),
+        ("connected", None),
+        ("closed", "stopped"),
+    ]
 
 
 class _Found:

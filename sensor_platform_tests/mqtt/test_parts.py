@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sensor_platform.errors import TROUBLES, ConfigurationError
+from sensor_platform.errors import TROUBLES, BrokerUnreachableError, ConfigurationError
 from sensor_platform.mqtt.backoff import Backoff
 from sensor_platform.mqtt.client_id import checked_name, client_id
+from sensor_platform.mqtt.history import ConnectionHistory
 from sensor_platform.mqtt.states import State, step
 from sensor_platform.settings import MqttSettings, Settings
 
@@ -52,3 +53,17 @@ def test_the_table_of_troubles_in_the_docs_is_that_of_the_code() -> None:
     assert "\n".join(table) in page
     assert len({code for code, _ in TROUBLES.values()}) == len(TROUBLES)
     assert not {0, 1, 2, 78} & {code for code, _ in TROUBLES.values()}
+
+
+def test_the_history_is_bounded_and_a_repeated_failure_is_no_news() -> None:
+    history = ConnectionHistory(most=3)
+    where = {"broker": "h:1", "protocol": "5"}
+    for _ in range(5):
+        history.ended(BrokerUnreachableError("nobody there"), **where)
+    history.connected(**where, session_present=True)
+    history.ended(BrokerUnreachableError("gone"), **where)
+    assert [event.event for event in history.waiting()] == ["failed", "connected", "lost"]
+    read = history.waiting()
+    history.connected(**where, session_present=True)  # the oldest gives way while the others are written
+    history.written(read)
+    assert [event.event for event in history.waiting()] == ["connected"]

@@ -1,0 +1,25 @@
+"""`sensor-platform connections`: when the collectors' connections came and went, and why."""
+
+import click
+
+from sensor_platform.cli.connecting import as_json as json_option
+from sensor_platform.cli.connecting import command_database, command_settings
+
+
+@click.command()
+@click.option("--collector", help="Of this one only.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="The newest so many.")
+@json_option
+def connections(collector: str | None, limit: int, as_json: bool) -> None:
+    """List connections made, lost, closed and failed, the newest first."""
+    from sensor_platform.cli.output import emit_json, print_table
+    from sensor_platform.health.connections import COLUMNS, listed
+
+    with command_database(command_settings()) as database:
+        rows = listed(database, collector=collector, limit=limit)
+    if as_json:
+        emit_json(rows)
+    elif rows:
+        print_table(rows, COLUMNS)
+    else:
+        click.echo("no connection has been made yet", err=True)
