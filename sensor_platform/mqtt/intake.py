@@ -5,14 +5,13 @@ from collections.abc import Callable
 
 from sensor_platform.mqtt.arrived import READ_BYTES, Arrived
 from sensor_platform.mqtt.health import Figures
+from sensor_platform.mqtt.linger import Linger
 from sensor_platform.mqtt.redelivery import RedeliveryWindow
 from sensor_platform.mqtt.session import Session
 from sensor_platform.staging.format import Group
 from sensor_platform.staging.kill_points import kill_point
 from sensor_platform.staging.writer import StagingWriter
 
-#: A stock 3.1.1 broker has 20 messages in flight: a group that waits for more company than that waits in vain.
-SMALLEST_WINDOW = 20
 IDLE_S = 1.0
 
 
@@ -31,14 +30,13 @@ class Intake:
         self._writer = writer
         self._window = window
         self._figures = figures
-        self._linger_s = linger_s
+        self._linger = Linger(linger_s)
         self._on_commit = on_commit
-        self._lingers_until_s: float | None = None
         self._new_session = False
 
     def begin(self, session: Session) -> None:
         """After CONNACK, before anything is staged. Raises StagingUnavailableError."""
-        self._lingers_until_s = None
+        self._linger.begin()
         self._window.connected()
         if not session.session_present:
             self._writer.begin_session()
@@ -52,7 +50,7 @@ class Intake:
     def due_in_s(self) -> float:
         """How long the loop may sleep."""
         seal_s = self._writer.due_in_s
-        linger_s = None if self._lingers_until_s is None else self._lingers_until_s - time.monotonic()
+        linger_s = self._linger.left_s(time.monotonic())
         return min(due_s for due_s in (IDLE_S, seal_s, linger_s) if due_s is not None)
 
     def turn(self, session: Session) -> None:
@@ -73,21 +71,15 @@ class Intake:
 
     def _is_full_enough(self, session: Session) -> bool:
         arrived = session.arrived
-        if not arrived:
-            return False
-        now_s = time.monotonic()
-        if self._lingers_until_s is None:
-            self._lingers_until_s = now_s + self._linger_s
-        return (
-            len(arrived) >= SMALLEST_WINDOW
+        return bool(arrived) and (
+            self._linger.is_over(len(arrived), time.monotonic())
             or arrived.size_bytes >= READ_BYTES
-            or now_s >= self._lingers_until_s
             or not session.connected
         )
 
     def _stage(self, session: Session) -> Arrived:
         taken = session.take()
-        self._lingers_until_s = None
+        self._linger.staged()
         if not taken:
             return taken
         group = Group(

@@ -1,12 +1,13 @@
-"""A broker that sends what no real one would: any bytes, once somebody has subscribed."""
+"""A broker that sends what no real one would, and keeps to its window, as mosquitto 2.0.11 does not."""
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-CONNECT, SUBSCRIBE, DISCONNECT = 0x10, 0x82, 0xE0
+CONNECT, SUBSCRIBE = 0x10, 0x82
+PUBACK = b"\x40\x02"
 
 
 @dataclass
@@ -28,7 +29,7 @@ def _packet(connection: socket.socket) -> tuple[int, bytes]:
     return first, connection.recv(length, socket.MSG_WAITALL)
 
 
-def _serve(listener: socket.socket, broker: SendingBroker, frames: bytes) -> None:
+def _serve(listener: socket.socket, broker: SendingBroker, frames: Sequence[bytes], window: int) -> None:
     connection, _ = listener.accept()
     with connection:
         connection.settimeout(20)
@@ -39,18 +40,24 @@ def _serve(listener: socket.socket, broker: SendingBroker, frames: bytes) -> Non
         first, body = _packet(connection)
         assert first == SUBSCRIBE
         granted = body[:2] + (b"\0\1" if is_5 else b"\1")
-        connection.sendall(bytes([0x90, len(granted)]) + granted + frames)
-        while data := connection.recv(4096):
+        connection.sendall(bytes([0x90, len(granted)]) + granted)
+        sent = 0
+        while True:
+            allowed = broker.answers.count(PUBACK) + window
+            connection.sendall(b"".join(frames[sent:allowed]))
+            sent = max(sent, allowed)
+            if not (data := connection.recv(4096)):
+                return
             broker.answers += data
 
 
 @contextmanager
-def sending_broker(frames: bytes) -> Iterator[SendingBroker]:
-    """Serves one connection: CONNACK, SUBACK, then the frames."""
+def sending_broker(frames: Sequence[bytes], *, window: int = 65535) -> Iterator[SendingBroker]:
+    """Serves one connection: CONNACK, SUBACK, then the frames, never more than `window` of them unacknowledged."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
         broker = SendingBroker(listener.getsockname()[1])
-        thread = threading.Thread(target=_serve, args=(listener, broker, frames))
+        thread = threading.Thread(target=_serve, args=(listener, broker, frames, window))
         thread.start()
         try:
             yield broker

@@ -37,7 +37,7 @@ def test_topics_of_any_shape_are_staged_and_acknowledged(home: Path, protocol: s
     topics = [b"a/b", NOT_UTF8, b"a/\0/b", b"a/#/+", b"x" * 65535, b"$SYS/\xed\xa0\x80"]
     no_properties = b"" if protocol == "5" else None
     frames = [packet(topic, b"%d" % n, packet_id=n, properties=no_properties) for n, topic in enumerate(topics, 1)]
-    with sending_broker(b"".join(frames)) as broker:
+    with sending_broker(frames) as broker:
         settings = make_settings(broker, home, "odd", protocol=protocol, read_path=read_path)
         with collecting(settings) as collector:
             wait_until(lambda: collector.health.messages == 6, "all messages")
