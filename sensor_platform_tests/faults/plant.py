@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 
 from sensor_platform.database.engine import Database
+from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform.embedded.environment import environment_of
 from sensor_platform.pipeline.accounting import mismatches, totals
 from sensor_platform.staging.store import LocalStaging
@@ -32,7 +33,9 @@ where pid = %s and beat_at > clock_timestamp() - interval '2 seconds'
 class Plant:
     """`publish` returns when the broker has confirmed; `confirmed` is the truth. `root`: the topic of its own."""
 
-    def __init__(self, broker: Any, home: Path, root: str, *, database_url: str | None = None, **mqtt: Any) -> None:
+    def __init__(
+        self, broker: EmbeddedBroker, home: Path, root: str, *, database_url: str | None = None, **mqtt: Any
+    ) -> None:
         self.home = home
         self.confirmed: list[bytes] = []
         self._broker = broker

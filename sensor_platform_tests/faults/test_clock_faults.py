@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sensor_platform.database.engine import Database
+from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform_tests.faults.plant import Plant
 from sensor_platform_tests.faults.tally import hours, prove_each_once
 from sensor_platform_tests.faults.wall_clock import WallClock
@@ -17,8 +17,8 @@ IN_1970_S = 600 - datetime.now(UTC).timestamp()
 IN_2099_S = (datetime(2099, 6, 1, tzinfo=UTC) - datetime.now(UTC)).total_seconds()
 
 
-def test_a_clock_set_back_and_forward_while_collecting(broker: Any, home: Path) -> None:
-    clock, plant = WallClock(home), Plant(broker, home, "clock-set")
+def test_a_clock_set_back_and_forward_while_collecting(own_broker: EmbeddedBroker, home: Path) -> None:
+    clock, plant = WallClock(home), Plant(own_broker, home, "clock-set")
     with plant.collecting(**clock.environment):
         for offset_s in (0, -3 * HOUR_S, 2 * 60, 5 * HOUR_S, IN_2099_S, IN_1970_S, 0):
             clock.set_s(offset_s)
@@ -30,8 +30,8 @@ def test_a_clock_set_back_and_forward_while_collecting(broker: Any, home: Path) 
     assert newest <= datetime.now(UTC) + timedelta(hours=1), "never more than an hour ahead of the time that passed"
 
 
-def test_a_clock_that_is_set_back_between_two_starts(broker: Any, home: Path) -> None:
-    clock, plant = WallClock(home), Plant(broker, home, "clock-starts")
+def test_a_clock_that_is_set_back_between_two_starts(own_broker: EmbeddedBroker, home: Path) -> None:
+    clock, plant = WallClock(home), Plant(own_broker, home, "clock-starts")
     for offset_s in (0, -3 * HOUR_S, -2 * HOUR_S, 0):
         clock.set_s(offset_s)
         with plant.collecting(**clock.environment):
@@ -49,10 +49,10 @@ def test_a_clock_that_is_set_back_between_two_starts(broker: Any, home: Path) ->
     ],
 )
 def test_a_clock_that_is_wrong_at_the_start_loses_nothing(
-    broker: Any, home: Path, database: Database, offset_s: float, refused: int
+    own_broker: EmbeddedBroker, home: Path, database: Database, offset_s: float, refused: int
 ) -> None:
     clock = WallClock(home, offset_s=offset_s)
-    plant = Plant(broker, home, f"clock-{refused}", database_url=database.url)
+    plant = Plant(own_broker, home, f"clock-{refused}", database_url=database.url)
     began = datetime.now(UTC) + timedelta(seconds=offset_s)
     with plant.collecting(**clock.environment):
         plant.publish()

@@ -1,10 +1,10 @@
 """The database hangs, or has no connection left: the collector goes on as last told, and all is loaded afterwards."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform_tests.faults.hurt_database import HurtDatabase, hurt, own_postgres
 from sensor_platform_tests.faults.plant import Plant
 
@@ -14,8 +14,10 @@ pytestmark = pytest.mark.slow
 KEEP_ALIVE_S = 5
 
 
-def test_a_database_that_hangs_for_longer_than_the_keep_alive(broker: Any, home: Path, hurt: HurtDatabase) -> None:
-    plant = Plant(broker, home, "db-hangs", database_url=hurt.url, keep_alive_s=KEEP_ALIVE_S)
+def test_a_database_that_hangs_for_longer_than_the_keep_alive(
+    own_broker: EmbeddedBroker, home: Path, hurt: HurtDatabase
+) -> None:
+    plant = Plant(own_broker, home, "db-hangs", database_url=hurt.url, keep_alive_s=KEEP_ALIVE_S)
     with plant.collecting() as collector:
         plant.publish()
         plant.wait_for_witness(collector)
@@ -30,9 +32,9 @@ def test_a_database_that_hangs_for_longer_than_the_keep_alive(broker: Any, home:
 
 
 def test_a_collector_that_starts_while_the_database_has_no_connection_left(
-    broker: Any, home: Path, hurt: HurtDatabase
+    own_broker: EmbeddedBroker, home: Path, hurt: HurtDatabase
 ) -> None:
-    plant = Plant(broker, home, "db-starved-start", database_url=hurt.url)
+    plant = Plant(own_broker, home, "db-starved-start", database_url=hurt.url)
     with hurt.starved() as taken, plant.collecting() as collector:
         print(f"connections taken: {len(taken)}")
         plant.publish()

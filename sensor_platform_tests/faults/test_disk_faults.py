@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from sensor_platform.database.engine import Database
+from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform.embedded.environment import environment_of
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.faults.small_disk import FileSizeLimit, PrivateTmpfs, may_mount
@@ -34,16 +34,16 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> PrivateTmpfs |
 
 @pytest.mark.slow
 def test_a_disk_that_fills_under_load_leaves_messages_with_the_broker_until_there_is_room(
-    broker: Any, home: Path, database: Database, small_disk: PrivateTmpfs | FileSizeLimit
+    own_broker: EmbeddedBroker, home: Path, database: Database, small_disk: PrivateTmpfs | FileSizeLimit
 ) -> None:
     root = f"disk-{type(small_disk).__name__}"
-    settings = make_settings(broker, home, root).model_copy(update={"staging_url": f"file://{small_disk.folder}"})
+    settings = make_settings(own_broker, home, root).model_copy(update={"staging_url": f"file://{small_disk.folder}"})
     payloads = [b'{"value": %d, "filling": "%s"}' % (n, b"-" * 8_000) for n in range(3 * BLOCK)]
     messages = [(f"{root}/press/force", payload) for payload in payloads]
     with (
         psycopg.connect(database.url, autocommit=True) as sql,
         collector_process(settings, prefix=small_disk.prefix, DATABASE_URL=database.url) as collector,
-        publisher(broker) as client,
+        publisher(own_broker) as client,
     ):
 
         def beat() -> tuple[bool, str]:
@@ -69,8 +69,8 @@ def test_a_disk_that_fills_under_load_leaves_messages_with_the_broker_until_ther
         assert log.count("cannot_collect") == 1, "told once, not at each attempt"
 
 
-def test_without_retry_a_full_disk_ends_the_command(broker: Any, home: Path) -> None:
-    environ = {**os.environ, **environment_of(make_settings(broker, home, "full-at-start"))}
+def test_without_retry_a_full_disk_ends_the_command(own_broker: EmbeddedBroker, home: Path) -> None:
+    environ = {**os.environ, **environment_of(make_settings(own_broker, home, "full-at-start"))}
     command = [sys.executable, "-m", "sensor_platform.cli", "collect", "--once-connected-or-fail"]
     limited = ["prlimit", "--fsize=0", "--", *command]
     done = subprocess.run(limited, env=environ, cwd=home, capture_output=True, text=True, timeout=60, check=False)
