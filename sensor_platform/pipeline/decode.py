@@ -174,10 +174,8 @@ def _decode_route(
         topics=[verdicts[index].topic for index in topics],
         captures=[verdicts[index].captures for index in topics],
     )
-    decoded = _decode_guarded(column, route)
-    readings = decoded.readings.assign(message=rows[decoded.readings["message"].to_numpy()])
-    refusals += [replace(refusal, message=int(rows[refusal.message])) for refusal in decoded.refusals]
-    return Decoded(readings, refusals)
+    decoded = _decode_guarded(column, route).moved(rows)
+    return Decoded(decoded.readings, refusals + decoded.refusals)
 
 
 def _unpack(packed: list[bytes], route: Route, max_bytes: int) -> tuple[list[bytes], list[Refusal]]:
@@ -203,22 +201,10 @@ def _decode_guarded(column: PayloadColumn, route: Route) -> Decoded:
     except Exception as err:  # noqa: BLE001 - a transformer may be anybody's code: the message is refused, its bytes stay
         if len(column) == 1:
             return Decoded(no_readings(), [Refusal(0, WHOLE_MESSAGE, "transformer_failed", failure(err))])
-    middle = len(column) // 2
-    left, right = (
-        _decode_guarded(half, route) for half in (_slice(column, 0, middle), _slice(column, middle, len(column)))
-    )
-    shifted = right.readings.assign(message=right.readings["message"] + middle)
-    later = [replace(refusal, message=refusal.message + middle) for refusal in right.refusals]
-    return Decoded(pd.concat([left.readings, shifted], ignore_index=True), left.refusals + later)
-
-
-def _slice(column: PayloadColumn, start: int, stop: int) -> PayloadColumn:
-    return PayloadColumn(
-        column.payloads[start:stop],
-        column.received_at[start:stop],
-        column.topics[start:stop],
-        column.captures[start:stop],
-    )
+    halves = np.array_split(np.arange(len(column)), 2)
+    left, right = (_decode_guarded(column.take(half), route).moved(half) for half in halves)
+    readings = pd.concat([left.readings, right.readings], ignore_index=True)
+    return Decoded(readings, left.refusals + right.refusals)
 
 
 def _without_retained(decoded: Decoded, messages: pa.Table, route: Route) -> tuple[Decoded, np.ndarray]:

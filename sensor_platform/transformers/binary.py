@@ -1,5 +1,6 @@
 """Binary: a declared structure of numbers, its length and its checksum judged before anything is read."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
@@ -98,18 +99,21 @@ def decode_binary(column: PayloadColumn, route: "Route") -> Decoded:
     return assembly.decoded()
 
 
-def unarmoured(column: PayloadColumn, armour: Armour, assembly: Assembly) -> tuple[list[bytes], list[int]]:
+def unarmoured(column: PayloadColumn, armour: Armour, assembly: Assembly) -> tuple[Sequence[bytes], list[int]]:
     """The bare bytes, and the places of those that could be read."""
+    if armour == "none" and all(column.payloads):
+        return column.payloads, list(range(len(column)))
     payloads, readable = list(column.payloads), []
     for place, payload in enumerate(column.payloads):
-        if not payload:
-            assembly.refuse([place], "empty_payload", "the payload has no bytes")
-            continue
         try:
             payloads[place] = bare(payload, armour)
-            readable.append(place)
         except ValueError as err:
             assembly.refuse([place], "invalid_armour", str(err))
+            continue
+        if payloads[place]:
+            readable.append(place)
+        else:
+            assembly.refuse([place], "empty_payload", "the payload has no bytes")
     return payloads, readable
 
 

@@ -5,7 +5,7 @@ says which message (and which reading of it) is refused, and why.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,16 @@ class PayloadColumn:
     def __len__(self) -> int:
         return len(self.payloads)
 
+    def take(self, places: np.ndarray) -> "PayloadColumn":
+        """The messages at these places."""
+        chosen = places.tolist()
+        return PayloadColumn(
+            payloads=[self.payloads[place] for place in chosen],
+            received_at=self.received_at[places],
+            topics=[self.topics[place] for place in chosen],
+            captures=[self.captures[place] for place in chosen],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -80,6 +90,12 @@ class Decoded:
 
     readings: pd.DataFrame
     refusals: list[Refusal] = field(default_factory=list)
+
+    def moved(self, places: np.ndarray) -> "Decoded":
+        """The same, of messages that stand at `places` of a larger column."""
+        readings = self.readings.assign(message=places[self.readings["message"].to_numpy(np.int64)])
+        refusals = [replace(refusal, message=int(places[refusal.message])) for refusal in self.refusals]
+        return Decoded(readings, refusals)
 
 
 Transformer = Callable[[PayloadColumn, "Route"], Decoded]

@@ -5,6 +5,7 @@ Binary structures and Modbus registers share it. No Python call a reading; integ
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -125,7 +126,7 @@ def blocks(payloads: Sequence[bytes], places: Iterable[int] | None = None) -> It
     lengths = np.fromiter(map(len, payloads), dtype=np.int64, count=len(payloads))
     for length in np.unique(lengths[taken]).tolist():
         own = taken[lengths[taken] == length]
-        joined = b"".join([payloads[place] for place in own.tolist()])
+        joined = b"".join(payloads if len(own) == len(payloads) else [payloads[place] for place in own.tolist()])
         yield Block(own, np.frombuffer(joined, dtype=np.uint8).reshape(len(own), length))
 
 
@@ -220,13 +221,18 @@ class Assembly:
             "quality": np.zeros(count * width, dtype=np.int8),
         }
         kept = (present & finite).ravel()
-        series = {name: pd.Series(columns[name][kept], dtype=columns[name].dtype) for name in READING_COLUMNS}
-        self._frames.append(pd.DataFrame(series))
+        if not kept.all():
+            columns = {name: entries[kept] for name, entries in columns.items()}
+        series = {name: pd.Series(columns[name], dtype=columns[name].dtype, copy=False) for name in READING_COLUMNS}
+        self._frames.append(pd.DataFrame(series, copy=False))
 
     def _captured(self, name: str, block: Block, width: int) -> np.ndarray:
         captures = self._column.captures
-        found = np.array([captures[place].get(name) for place in block.places.tolist()], dtype=object)
-        return np.repeat(found, width)
+        if not captures or name not in captures[0]:  # all are of one route
+            return np.full(len(block.places) * width, None, dtype=object)
+        names = np.empty(len(captures), dtype=object)
+        names[:] = list(map(itemgetter(name), captures))
+        return np.repeat(names[block.places], width)
 
     def _times(self, block: Block, raw: np.ndarray | None, time: TimeField | None) -> tuple[np.ndarray, np.ndarray]:
         if raw is None or time is None:
@@ -243,6 +249,8 @@ class Assembly:
         return (whole * (1_000_000 // per_second) if per_second <= 1_000_000 else whole // 1_000), ok
 
     def decoded(self) -> Decoded:
+        if len(self._frames) == 1:
+            return Decoded(self._frames[0], self.refusals)
         readings = pd.concat(self._frames, ignore_index=True) if self._frames else no_readings()
         return Decoded(readings, self.refusals)
 

@@ -140,7 +140,8 @@ class DocumentOptions(FormatOptions):
     @cached_property
     def mapper(self) -> "Mapper | None":
         """None where the default rules read the document as it is."""
-        return Mapper(self) if self.model_fields_set else None
+        says = self.model_fields_set & DocumentOptions.model_fields.keys()
+        return Mapper(self) if says else None
 
 
 class Mapper:

@@ -71,6 +71,12 @@ class ReadingTable:
         )
         return ordinal + 1
 
+    def add_row(self, message: int, ordinal: int, row: dict[str, Any]) -> int:
+        """The readings of one row of several in a message; the next ordinal."""
+        if self._mapper is None:
+            return self.add_object(message, ordinal, row)
+        return self._add_mapped(message, ordinal, row, self._mapper)
+
     def _add_mapped(self, message: int, ordinal: int, document: Any, mapper: "Mapper") -> int:
         try:
             for element in mapper.objects(document):
