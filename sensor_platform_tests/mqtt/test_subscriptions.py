@@ -14,6 +14,7 @@ from sensor_platform.database.subscriptions import NO_ROUTE, Answer, add, listed
 from sensor_platform.embedded.broker import find_mosquitto
 from sensor_platform.embedded.ports import answers
 from sensor_platform.errors import InvalidSubscriptionError
+from sensor_platform.mqtt import control
 from sensor_platform.routes.file import load_routes
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.settings import Settings
@@ -67,6 +68,22 @@ def test_added_and_removed_while_others_lose_nothing(
         wait_until(lambda: len(originals(settings)) >= len(confirmed) + 1, "all of it")
     found = originals(settings)
     assert [payload for payload in found if payload != b"added"] == confirmed  # none lost, none doubled, none of others
+
+
+def test_a_change_is_told_at_once_and_otherwise_seen_at_the_next_beat(
+    broker: Any, home: Path, database: "Database", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings(broker, home, "told")
+    monkeypatch.setattr(control, "INTERVAL_S", 600.0)
+    with collecting(settings, database_url=database.url):
+        wait_until(lambda: all_granted(database, settings, "told/+/+"), "the route's filter")
+        add(database, routes_of(settings), ["told-more/+"], by="test")
+        wait_until(lambda: all_granted(database, settings, "told-more/+"), "the added filter")
+    monkeypatch.setattr(control, "INTERVAL_S", 0.2)
+    with collecting(settings, database_url=database.url):
+        with psycopg.connect(database.url) as sql:  # by hand, without a word
+            sql.execute("insert into sensor_platform.subscription (filter, added_by) values ('told-by-hand', 'x')")
+        wait_until(lambda: all_granted(database, settings, "told-by-hand"), "the filter of the table")
 
 
 def test_a_wider_filter_takes_over_without_a_gap_and_gives_back(broker: Any, home: Path, database: "Database") -> None:
