@@ -112,15 +112,18 @@ def test_a_restart_keeps_what_was_added_with_and_without_the_database(
         publish(client, [("again-more/x", b"while down")])
         nobody = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
         with collecting(settings, database_url=nobody):
-            publish(client, [("again-more/x", b"without a database")])
-            wait_until(lambda: len(originals(settings)) == 2, "both messages")
+            for number in (1, 2):  # what it has to tell the broker was told when these are staged
+                publish(client, [("again/a/b", b"%d" % number)])
+                wait_until(lambda number=number: b"%d" % number in originals(settings), "a message")  # type: ignore[misc]
+            publish(client, [("again-more/x", b"without a database"), ("again/a/b", b"3")])
+            wait_until(lambda: b"3" in originals(settings), "the messages")
         remove(database, routes_of(settings), ["again-more/+"])  # while nobody listens
         with collecting(settings, database_url=database.url):
             kept = home / "staging/_open/c0/subscriptions"
             wait_until(lambda: "again-more" not in kept.read_text(), "the removal")
             publish(client, [("again-more/x", b"no"), ("again/a/b", b"yes")])
             wait_until(lambda: b"yes" in originals(settings), "the route's message")
-    assert originals(settings) == [b"while down", b"without a database", b"yes"]
+    assert originals(settings) == [b"while down", b"1", b"2", b"without a database", b"3", b"yes"]
 
 
 @pytest.fixture
