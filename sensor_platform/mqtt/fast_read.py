@@ -75,6 +75,7 @@ class FastClient(Client):
 
     arrived: Arrived
     socket_error: OSError | None
+    malformed: str | None  # what came that is not MQTT
     _pieces: list[bytes]  # of a frame that is not all here yet
     _pieces_bytes: int
     _wanted_bytes: int
@@ -84,6 +85,7 @@ class FastClient(Client):
         """To be called before each connect: nothing of an earlier connection is left."""
         self.arrived = Arrived()
         self.socket_error = None
+        self.malformed = None
         self._pieces, self._pieces_bytes, self._wanted_bytes = [], 0, 0
 
     def take(self) -> Arrived:
@@ -159,7 +161,8 @@ class FastClient(Client):
             data = b"".join(self._pieces)
         try:
             return self._cut(data)
-        except (MalformedPacket, IndexError):
+        except (MalformedPacket, IndexError) as err:
+            self.malformed = str(err) if isinstance(err, MalformedPacket) else "a packet ends too early"
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
 
     def _cut(self, data: bytes) -> MQTTErrorCode:
@@ -222,7 +225,14 @@ class FastClient(Client):
             "to_process": 0,
             "pos": 0,
         }
-        return self._packet_handle()
+        shown = f"a packet that begins with {first:#04x} and has {len(body)} bytes"
+        try:
+            rc = self._packet_handle()
+        except MalformedPacket as err:
+            raise MalformedPacket(f"{shown} ({err})") from err
+        if rc == MQTTErrorCode.MQTT_ERR_PROTOCOL:
+            raise MalformedPacket(shown)
+        return rc
 
 
 def _long_length(data: bytes, at: int) -> tuple[int, int]:

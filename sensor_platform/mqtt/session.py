@@ -199,6 +199,13 @@ class Session:
             return
         if flags.is_disconnect_packet_from_server:
             self._error = refused(reason, self.endpoint)
+        elif reason == "Protocol error":
+            why = self._client.malformed or "a packet that paho refuses"
+            kind = BrokerError if had_answer else NoAnswerError  # perhaps it speaks the other version only
+            self._error = kind(
+                f"broker {self.endpoint}: what it sent is not MQTT: {why}. We connect again. If it goes on, look at "
+                "what stands between us and the broker."
+            )
         elif self._client.socket_error is not None:
             self._error = connection_error(self._client.socket_error, self.endpoint)
         elif not had_answer:

@@ -15,6 +15,7 @@ PUBLISH = 0x30
 class StockClient(Client):
     """Collects messages in `arrived`; acknowledges nothing by itself. No threads: its owner runs the loop."""
 
+    malformed: str | None = None  # what is no MQTT: paho keeps that to itself too
     arrived: Arrived
     socket_error: OSError | None
 
