@@ -39,7 +39,7 @@ class CsvOptions(DocumentOptions):
     decimal: Literal[".", ","] = "."
 
 
-@transformer("csv", version="2", columns=True, options=CsvOptions)
+@transformer("csv", version="1", columns=True, options=CsvOptions)
 def decode_csv(column: PayloadColumn, route: "Route") -> Decoded:
     options = options_of(route, CsvOptions)
     if options.model_fields_set:
