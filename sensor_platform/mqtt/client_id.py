@@ -3,7 +3,7 @@
 import re
 import secrets
 
-from sensor_platform.errors import ConfigurationError
+from sensor_platform.errors import ConfigurationError, StagingUnavailableError
 from sensor_platform.settings import Settings
 from sensor_platform.staging.durable import make_folder, replace_file
 
@@ -21,7 +21,7 @@ def checked_name(collector: str) -> str:
 
 
 def client_id(settings: Settings, collector: str = DEFAULT_COLLECTOR) -> str:
-    """The one of the settings, otherwise one made once and kept in the home."""
+    """The one of the settings, otherwise one made once and kept in the home. Raises StagingUnavailableError."""
     if settings.mqtt.client_id:
         return settings.mqtt.client_id
     name = "client_id" if collector == DEFAULT_COLLECTOR else f"client_id-{collector}"
@@ -29,6 +29,11 @@ def client_id(settings: Settings, collector: str = DEFAULT_COLLECTOR) -> str:
     if path.exists() and (kept := path.read_text(encoding="utf-8").strip()):
         return kept
     made = f"sensor-platform-{secrets.token_hex(6)}"
-    make_folder(path.parent)
-    replace_file(path, f"{made}\n".encode())
+    try:
+        make_folder(path.parent)
+        replace_file(path, f"{made}\n".encode())
+    except OSError as err:
+        raise StagingUnavailableError(
+            f"{path}: cannot keep a new client id: {err.strerror or err}. Free space, or mend the disk."
+        ) from err
     return made

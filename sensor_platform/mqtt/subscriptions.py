@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sensor_platform.errors import StagingUnavailableError
 from sensor_platform.log import get_logger
 from sensor_platform.routes.filters import TopicFilter, disjoint, parse_filter
 from sensor_platform.staging.durable import replace_file
@@ -97,9 +98,15 @@ class KeptSubscriptions:
         self._write(self._asked, told.asked)
 
     def forget(self) -> None:
-        """The broker has no session: it must be told all of them, even if we die before it granted them."""
+        """The broker has no session: it must be told all of them, even if we die before it granted them.
+
+        Raises StagingUnavailableError: on a disk that went read-only nothing can be staged either.
+        """
         for path in (self._granted, self._asked):
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as err:
+                raise StagingUnavailableError(f"{path}: cannot be deleted: {err.strerror}. Mend the disk.") from err
 
     def _read(self, path: Path) -> frozenset[str]:
         try:

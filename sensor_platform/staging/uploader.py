@@ -7,13 +7,15 @@ Several collectors may share a folder: one of them uploads, for all, and finds w
 
 import hashlib
 import mmap
+import os
 import random
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sensor_platform.errors import CollectorBusyError, DamagedMicroBatchError, ObjectStoreError, StagingError
@@ -77,19 +79,20 @@ class Uploader:
 
         Raises:
             ObjectStoreError: the store is down or refuses us; all that is left waits.
-            UploadDiffersError: of some file; all others are uploaded.
+            UploadDiffersError, OSError: of some file; all others are uploaded.
         """
-        uploaded, differs = 0, None
+        uploaded = 0
+        failed: UploadDiffersError | OSError | None = None
         for micro_batch in self._look():
             if time.monotonic() > self._stop_at_s:
                 break
             try:
                 uploaded += self._upload(micro_batch)
-            except UploadDiffersError as err:
-                differs = err
+            except (UploadDiffersError, OSError) as err:
+                failed = err
         self._look()
-        if differs is not None:
-            raise differs
+        if failed is not None:
+            raise failed
         return uploaded
 
     def _run(self) -> None:
@@ -134,7 +137,7 @@ class Uploader:
         """Whether it is there now, and the local file gone; False where that was gone already."""
         path = self._local.path(micro_batch)
         try:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            with _mapped(path) as data:
                 kill_point("before_upload")
                 self._put(micro_batch, data)
         except FileNotFoundError:
@@ -145,12 +148,11 @@ class Uploader:
         get_logger().debug("micro_batch_uploaded", micro_batch=micro_batch.name)
         return True
 
-    def _put(self, micro_batch: MicroBatch, data: mmap.mmap) -> None:
+    def _put(self, micro_batch: MicroBatch, data: memoryview) -> None:
         key = key_of(micro_batch)
-        with memoryview(data) as view:
-            # An object that is there already is ours, of before a crash, if it has the same bytes.
-            self._bucket.put_new(key, view, self._attributes(micro_batch))
-            self._confirm(key, view)
+        # An object that is there already is ours, of before a crash, if it has the same bytes.
+        self._bucket.put_new(key, data, self._attributes(micro_batch))
+        self._confirm(key, data)
 
     def _attributes(self, micro_batch: MicroBatch) -> dict[str, str]:
         with suppress(DamagedMicroBatchError):  # uploaded as it is: the check of readings names it
@@ -187,6 +189,17 @@ class Uploader:
             return LOOK_EVERY_S
         step_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(self._failures - 1, 16))
         return step_s * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, no secret
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[memoryview]:
+    """The bytes of a file, without a copy of them."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:  # made by hand: such a one cannot be mapped
+            yield memoryview(b"")
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
+            yield data
 
 
 def open_uploader(settings: "Settings") -> Uploader | None:

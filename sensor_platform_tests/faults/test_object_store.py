@@ -6,6 +6,7 @@ The store is moto's server as its own process. It forgets everything when it is 
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from sensor_platform.database.engine import Database
 from sensor_platform.embedded.status import count
 from sensor_platform.pipeline.process import process
+from sensor_platform.pipeline.retention import prune
 from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.kill_points import VARIABLE
@@ -89,6 +91,25 @@ def test_it_collects_while_the_store_is_down_and_uploads_when_it_is_back(
     assert rows(database, "SELECT count(DISTINCT value), sum(value) FROM metric") == [(250, sum(range(250)))]
     assert count(staging, database).pending == 0
     assert len(list(Bucket(URL).keys())) == report.micro_batches
+    pruned = prune(staging, database, days=30, now=datetime.now(UTC) + timedelta(days=31))
+    assert (pruned.micro_batches, pruned.messages, pruned.unprocessed) == (report.micro_batches, 250, 0)
+    assert list(Bucket(URL).keys()) == []
+
+
+def test_a_bucket_that_is_not_there_is_said_at_the_start_and_awaited(broker: Any, home: Path, store: S3Server) -> None:
+    store.start(with_bucket=False)
+    settings = settings_of(broker, home, "store-bucket")
+    with collecting(settings) as collector, publisher(broker) as client:
+        # Before there is anything to upload.
+        said = f"{URL}: cannot list: there is no such bucket. Make it, or correct STAGING_URL."
+        wait_until(lambda: collector.health.upload_error == said, "the reason")
+        wait_until(lambda: granted(home), "granted filters")
+        publish(client, messages("store-bucket", 0, 20))
+        wait_until(lambda: collector.health.upload_waiting and collector.health.messages == 20, "a file that waits")
+        assert collector.health.connected
+        store.make_bucket()
+        wait_until(lambda: not on_the_disk(home) and collector.health.upload_error is None, "uploads", 90)
+    assert originals(settings) == Counter(payload for _, payload in messages("store-bucket", 0, 20))
 
 
 def test_killed_between_upload_and_unlink_nothing_is_there_twice(broker: Any, home: Path, store: S3Server) -> None:

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from sensor_platform.errors import TROUBLES, BrokerUnreachableError, ConfigurationError
+from sensor_platform.errors import TROUBLES, BrokerUnreachableError, ConfigurationError, StagingUnavailableError
 from sensor_platform.mqtt.backoff import Backoff
 from sensor_platform.mqtt.client_id import checked_name, client_id
 from sensor_platform.mqtt.history import ConnectionHistory
 from sensor_platform.mqtt.states import State, step
 from sensor_platform.settings import MqttSettings, Settings
+from sensor_platform_tests.staging.failing_disk import FailingDisk
 
 
 def test_a_wrong_step_raises_and_names_both_states() -> None:
@@ -39,6 +40,12 @@ def test_the_client_id_is_made_once(home: Path) -> None:
     assert (home / "collector" / "client_id").read_text().strip() == made
     assert (home / "collector" / "client_id").stat().st_mode & 0o777 == 0o600
     assert client_id(Settings(home=home, mqtt=MqttSettings(client_id="mine"))) == "mine"
+
+
+def test_a_disk_that_refuses_is_said_also_where_little_is_kept(home: Path) -> None:
+    refused = pytest.raises(StagingUnavailableError, match="cannot keep a new client id: No space left on device")
+    with FailingDisk(home, fails_at=0, for_more=99)(), refused:
+        client_id(Settings(home=home))
 
 
 @pytest.mark.parametrize("name", ["", "C0", "-a", "a/b", "a" * 33, "ü"])

@@ -132,6 +132,20 @@ def test_other_bytes_under_the_name_are_not_overwritten_and_hold_nothing_up(s3: 
     assert one.backlog.files == 1
 
 
+def test_a_file_that_cannot_be_read_or_is_empty_holds_nothing_up(s3: S3Server, tmp_path: Path) -> None:
+    first, second, third = stage(tmp_path, b"1", b"2", b"3")
+    local = LocalStaging(tmp_path)
+    local.path(first).unlink()
+    local.path(first).mkdir()
+    local.path(second).write_bytes(b"")
+    with pytest.raises(IsADirectoryError):
+        uploader(tmp_path).upload_waiting()
+    assert local.micro_batches() == [first]
+    assert list(Bucket(URL).keys()) == [key_of(second), key_of(third)]
+    with pytest.raises(DamagedMicroBatchError):
+        area(tmp_path).read(second)
+
+
 class Lying(Bucket):
     """A store whose answer to a write is not what it keeps."""
 
