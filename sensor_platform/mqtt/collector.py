@@ -41,6 +41,8 @@ from sensor_platform.staging.writer import StagingWriter
 #: Connections that end this soon, this often, without a word, are what a stolen client id looks like.
 SHORT_S = 5.0
 SHORT_CONNECTIONS = 3
+#: Between two snapshots while messages come: one costs what several messages do.
+HEALTH_EVERY_S = 0.02
 
 
 class Collector:
@@ -101,6 +103,7 @@ class Collector:
         for finding in self._figures.warnings:
             get_logger().warning(finding.kind, detail=finding.detail)
         self._health = self._figures.snapshot()
+        self._health_at_s, self._health_is_old = time.monotonic(), False
         self._backoff = Backoff(least_s=self._mqtt.reconnect_min_s, most_s=self._mqtt.reconnect_max_s)
         self._intake = Intake(
             self._writer,
@@ -231,11 +234,12 @@ class Collector:
                 self._connected(session, subscriber)
             while not self._should_drain():
                 self._keep_subscribed(subscriber)
-                if session.wait(self._intake.due_in_s()):
+                is_busy = session.wait(self._due_in_s())
+                if is_busy:
                     self._figures.packet()
                 self._intake.turn(session)
                 session.check()
-                self._publish_health()
+                self._publish_health(at_once=not is_busy)
             self._go(State.DRAINING)
             if not (self._may_leave() and leave(session, subscriber, self._intake, self._wanted)):
                 self._intake.drain(session)
@@ -365,7 +369,16 @@ class Collector:
         if self._figures.trouble(err):  # once, not at each attempt
             get_logger().error("cannot_collect", kind=err.kind, error=str(err))
 
-    def _publish_health(self) -> None:
+    def _due_in_s(self) -> float:
+        due_s = self._intake.due_in_s()
+        return min(due_s, HEALTH_EVERY_S) if self._health_is_old else due_s
+
+    def _publish_health(self, *, at_once: bool = True) -> None:
+        now_s = time.monotonic()
+        self._health_is_old = not at_once and now_s - self._health_at_s < HEALTH_EVERY_S
+        if self._health_is_old:
+            return
+        self._health_at_s = now_s
         self._figures.open_messages = self._writer.open_messages
         if self._uploader is not None:
             self._figures.uploads = self._uploader.backlog

@@ -89,7 +89,9 @@ class StagingWriter:
         if self._open and self._open.hour != hour_of(received_at_us):
             self.seal()  # before the window learns of this group: its snapshot must not name what is on no disk
         first = self._state.next_sequence
-        group = replace(group, redelivery_of=self._window.mark(group, first_sequence=first))
+        repeats = self._window.mark(group, first_sequence=first)
+        if repeats:
+            group = replace(group, redelivery_of=repeats)
         batch = to_batch(group, first_sequence=first, received_at_us=received_at_us)
         try:
             is_first = self._open is None
@@ -101,7 +103,7 @@ class StagingWriter:
             raise _unavailable(self.folder, err) from err
         last_us = received_at_us + len(group) - 1
         self._state = replace(self._state, next_sequence=first + len(group), received_at_us=last_us)
-        return int(batch.num_rows - batch.column("redelivery_of").null_count)
+        return len(repeats) - repeats.count(None) if repeats else 0
 
     @property
     def due_in_s(self) -> float | None:
