@@ -114,7 +114,7 @@ def test_killed_during_recovery(own_broker: EmbeddedBroker, home: Path, point: s
 
 @pytest.mark.slow
 @pytest.mark.timeout(300 + 10 * KILLS)
-@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"] if KILLS > 20 else ["5"])
 def test_killed_at_random_instants(own_broker: EmbeddedBroker, home: Path, protocol: str) -> None:
     """Some of them before it is connected: while it starts and recovers."""
     chance, instant = random.Random(7), threading.Event()
