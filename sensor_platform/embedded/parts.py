@@ -22,7 +22,6 @@ from sensor_platform.embedded.postgres import EmbeddedPostgres
 from sensor_platform.embedded.process import Child, Command
 from sensor_platform.embedded.secrets import private_folder
 from sensor_platform.embedded.supervisor import Part
-from sensor_platform.embedded.workers import STOP_WITHIN_S
 
 #: What takes messages in stops after what reads them; servers that others need stop last.
 STOP_ORDER = (("api", "webserver", "daemon"), ("code_server",), ("collector",), ("broker",), ("postgres",))
@@ -52,6 +51,7 @@ class Plan:
     api_port: int
     development: bool = False
     workers: int = 1
+    collector_stops_within_s: float = 20.0
 
 
 def parts_of(plan: Plan) -> Iterator[Part]:
@@ -78,7 +78,7 @@ def _collector(plan: Plan) -> Part:
         lambda: _python(plan, "sensor_platform.cli", "collect", *workers),
         lambda child: _finds(plan, COLLECTOR_BEATS, _collectors(child, plan.workers), plan.workers),
         needs=("postgres", "broker"),
-        stop_within_s=2 * STOP_WITHIN_S + 5 if workers else STOP_WITHIN_S,
+        stop_within_s=plan.collector_stops_within_s,
     )
 
 

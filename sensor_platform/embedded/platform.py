@@ -34,6 +34,7 @@ from sensor_platform.embedded.postgres import EmbeddedPostgres
 from sensor_platform.embedded.run_file import Running, RunningPart, remove_run_file, write_run_file
 from sensor_platform.embedded.secrets import private_folder, secret_file
 from sensor_platform.embedded.supervisor import PartFailedError, Supervisor
+from sensor_platform.embedded.workers import stop_within_s
 from sensor_platform.settings import Settings
 
 
@@ -133,6 +134,7 @@ class Platform:
             api_port=api_port,
             development=self._development,
             workers=self._settings.mqtt.collector_workers,
+            collector_stops_within_s=stop_within_s(self._settings.mqtt),
         )
 
     def _filled_in(

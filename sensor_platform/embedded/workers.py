@@ -17,18 +17,24 @@ from sensor_platform.embedded.secrets import private_folder
 from sensor_platform.embedded.supervisor import Part, Supervisor
 from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, client_id
 from sensor_platform.mqtt.subscriptions import ASKED_FILE, GRANTED_FILE, SHARE
-from sensor_platform.settings import Settings
+from sensor_platform.settings import MqttSettings, Settings
 from sensor_platform.staging.store import OPEN_FOLDER, staging_root
 
 #: Who lives for so long has read its settings.
 STARTED_S = 3.0
-#: To leave the group, and to stage what it still has.
-STOP_WITHIN_S = 20.0
+#: What a worker that ends itself after MQTT_STOP_TIMEOUT may take beyond it.
+GRACE_S = 5.0
 
 
 def names_of(count: int, name: str = DEFAULT_COLLECTOR) -> list[str]:
     """c0, c1, ...; NAME-0, NAME-1, ... where the machine has a name of its own."""
     return [checked_name(f"{_stem(name)}{number}") for number in range(count)]
+
+
+def stop_within_s(settings: MqttSettings) -> float:
+    """Of the collector part: the first worker is asked when the others are gone."""
+    once_s = settings.stop_timeout_s + GRACE_S
+    return once_s if settings.collector_workers == 1 else 2 * once_s + GRACE_S
 
 
 def share_group(settings: Settings, name: str = DEFAULT_COLLECTOR) -> str:
@@ -58,7 +64,10 @@ class Workers:
         self._stop = threading.Event()
         # The first one goes last: of a group that stops as a whole the last keeps its session, and the first is
         # there again however many there are the next time.
-        parts = [Part(each, self._command_of(each), _has_started, stop_within_s=STOP_WITHIN_S) for each in self._names]
+        self._stop_within_s = settings.mqtt.stop_timeout_s + GRACE_S
+        parts = [
+            Part(each, self._command_of(each), _has_started, stop_within_s=self._stop_within_s) for each in self._names
+        ]
         self._supervisor = Supervisor(
             parts,
             logs=self._logs,
@@ -77,7 +86,7 @@ class Workers:
             self._supervisor.run(self._stop)
         finally:
             for child in leaving:
-                child.stop(grace_s=STOP_WITHIN_S)
+                child.stop(grace_s=self._stop_within_s)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if self._stop.is_set():  # the second signal: each worker hears its own second one, and ends at once

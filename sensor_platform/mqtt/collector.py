@@ -241,7 +241,7 @@ class Collector:
                 session.check()
                 self._publish_health(at_once=not is_busy)
             self._go(State.DRAINING)
-            if not (self._may_leave() and leave(session, subscriber, self._intake, self._wanted)):
+            if not (self._may_leave() and self._left(session, subscriber)):
                 self._intake.drain(session)
         except BrokerError as err:
             raise self._judged(err, session, lasted_s=time.monotonic() - began_s) from err
@@ -259,6 +259,10 @@ class Collector:
             self._standing = ()
             return True
         return False
+
+    def _left(self, session: Session, subscriber: Subscriber) -> bool:
+        within_s = self._mqtt.stop_timeout_s / 2  # the other half is for the disk, the seal and the goodbye
+        return leave(session, subscriber, self._intake, self._wanted, within_s=within_s)
 
     def _where(self) -> dict[str, str]:
         return {"broker": str(endpoint(self._mqtt)), "protocol": str(self._protocol)}

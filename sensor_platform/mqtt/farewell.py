@@ -11,17 +11,18 @@ from sensor_platform.mqtt.intake import Intake
 from sensor_platform.mqtt.session import Session
 from sensor_platform.mqtt.subscriber import Subscriber
 
-WITHIN_S = 8.0
 #: A round trip that brings nothing, and takes at least so long: clustered brokers send what they queued a little later.
 QUIET_S = 0.25
 
 
-def leave(session: Session, subscriber: Subscriber, intake: Intake, wanted: tuple[str, ...]) -> bool:
-    """Whether the session is over; WITHIN_S at most. Raises a BrokerError or a StagingUnavailableError: it is kept."""
-    deadline_s = time.monotonic() + WITHIN_S
+def leave(
+    session: Session, subscriber: Subscriber, intake: Intake, wanted: tuple[str, ...], *, within_s: float
+) -> bool:
+    """Whether the session is over. Raises a BrokerError or a StagingUnavailableError: it is kept."""
+    deadline_s = time.monotonic() + within_s
     while not _brings_nothing(session, subscriber, intake, wanted, deadline_s=deadline_s):
         if time.monotonic() > deadline_s:
-            get_logger().warning("session_is_kept", reason=f"messages still came after {WITHIN_S:.0f} s")
+            get_logger().warning("session_is_kept", reason=f"messages still came after {within_s:.0f} s")
             return False
     intake.drain(session)
     session.end()

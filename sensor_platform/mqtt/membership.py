@@ -10,8 +10,9 @@ import psycopg
 
 from sensor_platform.log import get_logger
 
-CONNECT_TIMEOUT_S = 3
-OPTIONS = "-c statement_timeout=3000 -c lock_timeout=3000 -c application_name=sensor-platform-collector"
+#: A stop is bounded, and more is to be done in it.
+CONNECT_TIMEOUT_S = 2
+OPTIONS = "-c statement_timeout=1500 -c lock_timeout=1500 -c application_name=sensor-platform-collector"
 
 TAKE_TURNS = "lock table sensor_platform.collector_subscription in share row exclusive mode"
 #: Filters of ours that no other member would go on with.

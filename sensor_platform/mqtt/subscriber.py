@@ -48,6 +48,7 @@ class Subscriber:
         self._weak: set[str] = set()
         self._asked_at_s = 0.0
         self._in_flight = False
+        self._leaving = False
         self._settled: tuple[str, ...] | None = None
         self.standing: tuple[Standing, ...] = ()
 
@@ -71,7 +72,7 @@ class Subscriber:
 
     def unsubscribe_all(self, wanted: tuple[str, ...]) -> Callable[[], bool]:
         """Leaves `wanted` and all that the session was told; what is returned says whether the broker has answered."""
-        self._in_flight, self.standing = True, ()
+        self._in_flight, self._leaving, self.standing = True, True, ()
         # Whatever becomes of us now, the next process must subscribe again.
         self._keep(Told(asked=self._told.granted | self._told.asked | set(wanted)))
         answers: list[list[ReasonCode]] = []
@@ -113,6 +114,8 @@ class Subscriber:
         how(names, on_answer=on_answer)
 
     def _subscribed(self, names: list[str], wanted: tuple[str, ...], reasons: list[ReasonCode]) -> None:
+        if self._leaving:
+            return  # an answer that comes after we have taken it back
         self._in_flight = False
         granted = {name for name, reason in zip(names, reasons, strict=False) if not reason.is_failure}
         said = {name: str(reason) for name, reason in zip(names, reasons, strict=False) if reason.is_failure}

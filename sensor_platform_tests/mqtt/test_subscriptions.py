@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from sensor_platform.database import subscriptions
 from sensor_platform.database.subscriptions import NO_ROUTE, Answer, add, listed, remove
 from sensor_platform.embedded.broker import find_mosquitto
 from sensor_platform.embedded.ports import answers
@@ -230,11 +231,12 @@ def test_a_filter_of_a_route_or_of_nobody_is_not_removed(database: "Database") -
     assert remove(database, ROUTE, ["g"]).filters == ("g",)
 
 
-def test_a_batch_is_one_notification(database: "Database") -> None:
+def test_a_batch_is_one_notification_and_bounded(database: "Database", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "MOST_ADDED", 50)
     with psycopg.connect(database.url, autocommit=True) as listener:
         listener.execute("listen sensor_platform_subscriptions")
-        add(database, ROUTE, [f"many/{n}" for n in range(1000)], by="test")
+        add(database, ROUTE, [f"many/{n}" for n in range(50)], by="test")
         assert len(list(listener.notifies(timeout=10, stop_after=1))) == 1
-        with pytest.raises(InvalidSubscriptionError, match="more than 1000"):
+        with pytest.raises(InvalidSubscriptionError, match="more than 50"):
             add(database, ROUTE, ["one-too-many"], by="test")
     assert Answer("c0", "granted", None) not in listed(database, ROUTE)[0].collectors
