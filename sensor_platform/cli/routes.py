@@ -1,4 +1,4 @@
-"""`sensor-platform routes`: what is in the route file, or what is wrong with it."""
+"""`sensor-platform routes`: what is in the route file, what is wrong with it, and what may be in it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def routes() -> None:
-    """Look at the route file."""
+    """Check the route file; print its schema."""
 
 
 @routes.command()
@@ -43,6 +43,18 @@ def check(file: Path | None, as_json: bool) -> None:
             " of it without a route become dead letters: add a route with `ignore: true` for those you do not want",
             err=True,
         )
+
+
+@routes.command()
+def schema() -> None:
+    """Print the JSON Schema of route files, for editors.
+
+    With the YAML language server: a first line `# yaml-language-server: $schema=routes.schema.json`.
+    """
+    from sensor_platform.cli.output import emit_json
+    from sensor_platform.transformers.route_schema import json_schema
+
+    emit_json(json_schema())
 
 
 def describe(found: "Routes") -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""The route file as a JSON Schema, for editors: what they complete and underline is what `routes check` accepts."""
+
+from typing import Any
+
+from sensor_platform.routes.file import ROUTE_KEYS
+from sensor_platform.transformers import registry
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_TYPES: dict[type, dict[str, Any]] = {
+    str: {"type": "string", "minLength": 1},
+    bool: {"type": "boolean"},
+    dict: {"type": "object"},
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema. Formats of your own may be named as well; their options are free."""
+    definitions: dict[str, Any] = {}
+    return {
+        "$schema": DIALECT,
+        "title": "Routes of sensor-platform",
+        "type": "object",
+        "required": ["routes"],
+        "additionalProperties": False,
+        "properties": {
+            "transformers": {"type": "array", "items": {"type": "string"}},
+            "routes": {"type": "array", "minItems": 1, "items": _route(definitions)},
+        },
+        "$defs": definitions,
+    }
+
+
+def _route(definitions: dict[str, Any]) -> dict[str, Any]:
+    properties = {name: _accepted(accepts) for name, accepts in ROUTE_KEYS.items()}
+    properties["format"] = {"anyOf": [{"enum": registry.known()}, {"type": "string", "minLength": 1}]}
+    return {
+        "type": "object",
+        "required": ["name", "filter"],
+        "additionalProperties": False,
+        "properties": properties,
+        "anyOf": [{"required": ["format"]}, {"required": ["ignore"]}],
+        "allOf": [_options(name, definitions) for name in registry.known()],
+    }
+
+
+def _accepted(accepts: type | tuple[str, ...]) -> dict[str, Any]:
+    return {"enum": list(accepts)} if isinstance(accepts, tuple) else dict(_TYPES[accepts])
+
+
+def _options(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Where the format is `name`, the options are as its model has them."""
+    model = registry.get(name).options
+    if model is None:
+        return {}
+    found = model.model_json_schema(ref_template="#/$defs/{model}")
+    definitions |= found.pop("$defs", {})
+    definitions[model.__name__] = found
+    then: dict[str, Any] = {"properties": {"options": {"$ref": f"#/$defs/{model.__name__}"}}}
+    if found.get("required"):
+        then["required"] = ["options"]
+    return {"if": {"required": ["format"], "properties": {"format": {"const": name}}}, "then": then}
