@@ -20,6 +20,8 @@ from sensor_platform.mqtt.subscriptions import (
     without_group,
 )
 
+NO_SUBSCRIPTION_EXISTED = 17
+
 
 class Line:
     """Stands where the session does: keeps what was sent, and lets a test answer."""
@@ -28,19 +30,24 @@ class Line:
         self.protocol = protocol
         self.endpoint = "broker:1883"
         self.sent: list[tuple[str, list[str]]] = []
-        self._on_answer: OnAnswer | None = None
+        self.on_answer: OnAnswer | None = None
 
     def subscribe(self, filters: list[str], *, on_answer: OnAnswer) -> None:
         self.sent.append(("subscribe", list(filters)))
-        self._on_answer = on_answer
+        self.on_answer = on_answer
 
     def unsubscribe(self, filters: list[str], *, on_answer: OnAnswer) -> None:
         self.sent.append(("unsubscribe", list(filters)))
-        self._on_answer = on_answer
+        self.on_answer = on_answer
 
     def answer(self, *codes: int) -> None:
-        assert self._on_answer is not None
-        self._on_answer([ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes])  # type: ignore[no-untyped-call]
+        assert self.on_answer is not None
+        self.on_answer([reason(code) for code in codes])
+
+
+def reason(code: int) -> ReasonCode:
+    packet = PacketTypes.UNSUBACK if code == NO_SUBSCRIPTION_EXISTED else PacketTypes.SUBACK
+    return ReasonCode(packet, identifier=code)  # type: ignore[no-untyped-call]
 
 
 def subscriber(folder: Path, protocol: Protocol = Protocol.V5, *, ask_again_s: float = 60) -> tuple[Subscriber, Line]:
@@ -112,6 +119,23 @@ def test_what_was_asked_for_is_left_by_a_later_process_that_does_not_want_it(tmp
     line.answer(1)
     after.turn(("a",))
     assert line.sent[1:] == [("unsubscribe", ["gone"])]
+
+
+def test_one_that_leaves_and_dies_of_it_subscribes_again_at_its_next_start(tmp_path: Path) -> None:
+    KeptSubscriptions(tmp_path, session="me@broker").write(Told(frozenset({"a"})))
+    one, line = subscriber(tmp_path, Protocol.V311)
+    one.turn(("a", "b"))
+    suback = line.on_answer
+    assert suback is not None
+    answered = one.unsubscribe_all(("a", "b"))
+    assert (line.sent[1:], answered(), one.standing) == ([("unsubscribe", ["a", "b"])], False, ())
+    suback([reason(1), reason(1)])
+    assert not answered()
+    line.answer(NO_SUBSCRIPTION_EXISTED, NO_SUBSCRIPTION_EXISTED)
+    assert answered()
+    after, line = subscriber(tmp_path, Protocol.V311)
+    after.turn(("a", "b"))
+    assert line.sent == [("subscribe", ["a", "b"])]
 
 
 def test_many_filters_go_in_packets_of_bounded_size(tmp_path: Path) -> None:
