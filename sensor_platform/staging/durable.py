@@ -6,6 +6,10 @@ from pathlib import Path
 
 from sensor_platform.staging.kill_points import kill_point
 
+#: Folders whose names this process has synced; forgotten names are synced again.
+_named_for_good: set[Path] = {Path("/")}
+GREATEST_MEMORY = 1000
+
 
 def sync_folder(folder: Path) -> None:
     """Makes names made, renamed or removed in the folder durable."""
@@ -17,13 +21,23 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path, *, mode: int = 0o700) -> None:
-    """The folder and its parents; each parent that gained an entry is synced."""
-    if folder.is_dir():
+    """The folder and its parents, with names that hold.
+
+    A folder that is there proves nothing: who made it may have died, or been refused, before its name was synced. So
+    each name is synced once a process, as far up as the folders are our own.
+    """
+    folder = folder.absolute()
+    is_there = folder.is_dir()
+    if is_there and (folder in _named_for_good or folder.stat().st_uid != os.geteuid()):
         return
     make_folder(folder.parent, mode=mode)
-    with suppress(FileExistsError):
-        folder.mkdir(mode=mode)
+    if not is_there:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=mode)
     sync_folder(folder.parent)
+    if len(_named_for_good) >= GREATEST_MEMORY:
+        _named_for_good.intersection_update({Path("/")})
+    _named_for_good.add(folder)
 
 
 def write_all(fd: int, data: bytes) -> None:
