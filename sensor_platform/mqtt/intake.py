@@ -32,15 +32,19 @@ class Intake:
         self._figures = figures
         self._linger = Linger(linger_s)
         self._on_commit = on_commit
-        self._new_session = False
+        self._must_forget = False  # the broker's session is new, and the disk does not know it yet
+        self._new_session = False  # marks the first group of the connection
 
     def begin(self, session: Session) -> None:
         """After CONNACK, before anything is staged. Raises StagingUnavailableError."""
         self._linger.begin()
         self._window.connected()
-        if not session.session_present:
+        self._must_forget = self._must_forget or not session.session_present
+        # Only in the connection that began the session: later, a marker would forget what is in flight.
+        self._new_session = self._must_forget
+        if self._must_forget:
             self._writer.begin_session()
-            self._new_session = True
+            self._must_forget = False
 
     @property
     def messages(self) -> int:
