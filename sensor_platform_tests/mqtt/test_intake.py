@@ -1,6 +1,5 @@
 """Between session and writer: what the disk must know of a session that began anew."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -26,11 +25,11 @@ def session(*, present: bool) -> Any:
 
 
 @pytest.fixture
-def intake() -> Iterator[SimpleNamespace]:
+def intake() -> SimpleNamespace:
     writer = mock.create_autospec(StagingWriter, instance=True)
     writer.stage.return_value = 0
     one = Intake(writer, RedeliveryWindow(), Figures("c0", "id"), linger_s=0, on_commit=lambda: None)
-    yield SimpleNamespace(intake=one, writer=writer)
+    return SimpleNamespace(intake=one, writer=writer)
 
 
 def markers(writer: Any) -> list[bool]:
