@@ -56,6 +56,7 @@ def upload(as_json: bool) -> None:
     uploader = open_uploader(settings)
     if uploader is None:
         raise ConfigurationError("STAGING_URL names no object store: micro-batches stay where they are")
+    uploader.check()
     uploaded = uploader.upload_waiting()
     if as_json:
         emit_json({"uploaded": uploaded})

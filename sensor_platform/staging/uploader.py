@@ -74,6 +74,10 @@ class Uploader:
         self._stop.set()
         self._thread.join(timeout=LAST_TURN_S)
 
+    def check(self) -> None:
+        """Raises ObjectStoreError, with what to do, where the bucket cannot be listed."""
+        self._bucket.check()
+
     def upload_waiting(self) -> int:
         """One turn: everything that is sealed now, oldest first; how many files it was.
 
@@ -97,7 +101,7 @@ class Uploader:
 
     def _run(self) -> None:
         try:
-            self._turn(self._bucket.check)  # what is wrong with the bucket is said before there is anything to upload
+            self._turn(self.check)  # what is wrong with the bucket is said before there is anything to upload
             while not self._stop.wait(self._pause_s()):
                 self._turn(self.upload_waiting)
             if not self._failures:

@@ -9,8 +9,9 @@ from click.testing import CliRunner, Result
 
 from sensor_platform.cli import sensor_platform
 from sensor_platform.database.engine import Database
-from sensor_platform.errors import ConfigurationError
+from sensor_platform.errors import ConfigurationError, ObjectStoreError
 from sensor_platform.staging.store import LocalStaging
+from sensor_platform_tests.conftest import free_port
 from sensor_platform_tests.pipeline.staged import HOUR, Message, new_staging, stage, value
 
 LETTER_KEYS = [
@@ -33,10 +34,10 @@ class Shell:
     """Commands with the settings of one test."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
+        self.environment = environment
 
     def __call__(self, *command: str) -> Result:
-        return CliRunner(env=self._environment).invoke(sensor_platform, command)
+        return CliRunner(env=self.environment).invoke(sensor_platform, command)
 
     def json(self, *command: str) -> Any:
         result = self(*command)
@@ -183,3 +184,15 @@ def test_staging_upload_needs_an_object_store(shell: Shell) -> None:
     result = shell("staging", "upload")
     assert isinstance(result.exception, ConfigurationError)
     assert "STAGING_URL names no object store" in str(result.exception)
+
+
+def test_staging_upload_says_what_is_wrong_with_the_store(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.setitem(shell.environment, "STAGING_URL", "s3://plant/staging")
+    for command in ("upload", "prune --days 1"):
+        result = shell("staging", *command.split())
+        assert isinstance(result.exception, ObjectStoreError)
+        assert f"s3://plant/staging: cannot list: {endpoint} does not answer" in str(result.exception)
