@@ -128,7 +128,7 @@ def flow(folder: Path, messages: int) -> dict[str, Any]:
 
 def stall(folder: Path, *, stalled_s: float, rate: int) -> dict[str, Any]:
     """RSS before, while and after nothing can be written, with messages published all the time."""
-    warm_up, paced = rate * 30, int(rate * (2 * stalled_s + 10))
+    warm_up, paced = rate * 30, int(rate * stalled_s * 2.2)
     total = warm_up + paced + 1  # and the one that tells of the subscription
     with (
         ConfiguredBroker(folder, QUEUES_ALL) as broker,

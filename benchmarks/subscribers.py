@@ -73,7 +73,7 @@ def collectors(
 ) -> Iterator[Subscriber]:
     """So many collectors, which share a subscription when there are more than one."""
     file = place.folder / "counts"
-    received(file, workers=workers)
+    counts = received(file, workers=workers)
     command = [sys.executable, "-m", "benchmarks.collector_process", str(messages), str(file)]
     with ExitStack() as stack:
         running = [
@@ -88,7 +88,13 @@ def collectors(
         ]
         for one in running:
             next_line(one.stderr, "collecting")
-        yield Subscriber(running, lambda: _wait_for_word(running[0]))
+
+        def wait() -> None:
+            _wait_for_word(running[0])
+            if counts.sum() != messages:  # a subscription that is not shared, or a connection that was lost
+                raise RuntimeError(f"{counts.tolist()} messages for {messages}")
+
+        yield Subscriber(running, wait)
 
 
 def _in_c(case: Case, place: Place, messages: int) -> list[str]:
