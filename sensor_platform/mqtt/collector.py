@@ -22,7 +22,7 @@ from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, clie
 from sensor_platform.mqtt.connection import Protocol, UnsupportedProtocolError, endpoint
 from sensor_platform.mqtt.control import Witness
 from sensor_platform.mqtt.farewell import leave
-from sensor_platform.mqtt.findings import of_settings
+from sensor_platform.mqtt.findings import of_clock, of_settings
 from sensor_platform.mqtt.health import CollectorHealth, Figures
 from sensor_platform.mqtt.history import ConnectionHistory
 from sensor_platform.mqtt.intake import Intake
@@ -214,8 +214,6 @@ class Collector:
     def _recover(self) -> None:
         self._writer.recover()
         self._figures.incarnation = self._writer.incarnation
-        if self._writer.clock_is_behind:
-            get_logger().warning("clock_is_behind", detail="messages were received later than the clock says it is now")
 
     def _collect(self) -> None:
         session = Session(self._mqtt, client_id=self._client_id, protocol=self._protocol, waker=self._waker)
@@ -373,6 +371,13 @@ class Collector:
         if self._figures.trouble(err):  # once, not at each attempt
             get_logger().error("cannot_collect", kind=err.kind, error=str(err))
 
+    def _look_at_clock(self) -> None:
+        database_off_s = self._witness.clock_off_s if self._witness else 0.0
+        found = of_clock(self._writer.clock, database_off_s=database_off_s)
+        if found is not None and found.kind != (self._figures.clock and self._figures.clock.kind):
+            get_logger().warning(found.kind, detail=found.detail)
+        self._figures.clock = found
+
     def _due_in_s(self) -> float:
         due_s = self._intake.due_in_s()
         return min(due_s, HEALTH_EVERY_S) if self._health_is_old else due_s
@@ -383,6 +388,7 @@ class Collector:
         if self._health_is_old:
             return
         self._health_at_s = now_s
+        self._look_at_clock()
         self._figures.open_messages = self._writer.open_messages
         if self._uploader is not None:
             self._figures.uploads = self._uploader.backlog

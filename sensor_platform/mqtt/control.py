@@ -5,6 +5,7 @@ SQLAlchemy would cost the collector's start more than all of this.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
@@ -27,6 +28,7 @@ FIRST_WORD_S = 2.0
 OPTIONS = "-c statement_timeout=3000 -c lock_timeout=3000 -c application_name=sensor-platform-collector"
 
 READ_WISH = "select sensor_on and api_on from sensor_platform.collector_control"
+READ_CLOCK = "select extract(epoch from clock_timestamp())::float8"
 READ_ADDED = "select filter from sensor_platform.subscription order by filter"
 FORGET_STANDING = "delete from sensor_platform.collector_subscription where collector = %s"
 WRITE_STANDING = """
@@ -94,6 +96,7 @@ class Witness:
         self._bell = Waker()
         self._stop = threading.Event()
         self._asked = threading.Event()
+        self.clock_off_s = 0.0  # by how much our wall clock leads the database's, as last seen
         self._in_trouble = False
         self._thread = threading.Thread(target=self._run, name="collector-witness", daemon=True)
 
@@ -140,6 +143,7 @@ class Witness:
             stopping = self._stop.is_set()
             self._read_added(connection)
             self._read_wish(connection)
+            self._read_clock(connection)
             connection.execute(BEAT, _row(self._health()))
             self._write_standing(connection)
             self._write_history(connection)
@@ -187,6 +191,11 @@ class Witness:
             self.wished = bool(row[0])
             self._on_wish()
         self._asked.set()
+
+    def _read_clock(self, connection: psycopg.Connection[Any]) -> None:
+        row = connection.execute(READ_CLOCK).fetchone()
+        assert row is not None
+        self.clock_off_s = time.time() - row[0]
 
     def _trouble(self, err: psycopg.Error) -> None:
         if not self._in_trouble:

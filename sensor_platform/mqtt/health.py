@@ -59,6 +59,7 @@ class Figures:
         self.error_kind: str | None = None
         self.broker: dict[str, Any] | None = None  # never changed, only replaced
         self.warnings: tuple[Finding, ...] = ()
+        self.clock: Finding | None = None
         self.last_packet_s: float | None = None  # wall clock, seconds: a float a read, not a datetime
         self.last_commit_s: float | None = None
         self.messages = 0
@@ -116,7 +117,7 @@ class Figures:
             upload_error=self.uploads.error,
             error_kind=self.error_kind,
             broker=self.broker,
-            warnings=self.warnings,
+            warnings=self.warnings if self.clock is None else (*self.warnings, self.clock),
         )
 
 

@@ -42,22 +42,27 @@ class ReceivedClock:
         return self._last_us
 
     @property
-    def is_behind(self) -> bool:
-        """Whether the wall clock is an hour or more before what was handed out: it, or a former one, was wrong."""
-        return self._now_us() + HOUR_US <= self._last_us
+    def wall_us(self) -> int:
+        """What the wall clock says."""
+        return self._wall_ns() // 1000
+
+    @property
+    def next_us(self) -> int:
+        """What a message gets that comes now; another time than the wall clock's when that is, or was, wrong."""
+        return max(self._now_us(), self._last_us + 1)
 
     def take(self, count: int = 1) -> int:
         """The first of `count` times, one microsecond apart; none of them was handed out before."""
-        first = max(self._now_us(), self._last_us + 1)
+        first = self.next_us
         self._last_us = first + count - 1
         return first
 
     def _now_us(self) -> int:
-        wall, passed = self._wall_ns() // 1000, self._offset_us + self._monotonic_ns() // 1000
+        wall, passed = self.wall_us, self._offset_us + self._monotonic_ns() // 1000
         if passed < SET_FROM_US <= wall:
             self._offset_us, passed = self._offset_now_us(), wall
         return min(wall, passed + HOUR_US)
 
     def _offset_now_us(self) -> int:
         """With the time that passes it gives what the wall clock says if nobody touches it from now on."""
-        return self._wall_ns() // 1000 - self._monotonic_ns() // 1000
+        return self.wall_us - self._monotonic_ns() // 1000

@@ -66,8 +66,9 @@ class StagingWriter:
         return self._open.rows if self._open else 0
 
     @property
-    def clock_is_behind(self) -> bool:
-        return self._clock.is_behind
+    def clock(self) -> ReceivedClock:
+        """Stamps the messages; to be read only."""
+        return self._clock
 
     def recover(self) -> None:
         """Seals what a former process, or a full disk, left behind. Raises StagingUnavailableError."""

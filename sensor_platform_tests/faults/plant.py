@@ -29,6 +29,8 @@ select messages, connections, connected from sensor_platform.collector_heartbeat
 where pid = %s and beat_at > clock_timestamp() - interval '2 seconds'
 """
 
+WARNINGS = "select warnings from sensor_platform.collector_heartbeat where pid = %s"
+
 
 class Plant:
     """`publish` returns when the broker has confirmed; `confirmed` is the truth. `root`: the topic of its own."""
@@ -75,6 +77,13 @@ class Plant:
         with psycopg.connect(self._database_url, connect_timeout=5) as sql:
             return sql.execute(BEAT, [collector.pid]).fetchone()
 
+    def warnings(self, collector: subprocess.Popen[bytes]) -> list[str]:
+        """The kinds of what its witness warns of."""
+        assert self._database_url is not None
+        with psycopg.connect(self._database_url, connect_timeout=5) as sql:
+            row = sql.execute(WARNINGS, [collector.pid]).fetchone()
+        return [each["kind"] for each in row[0]] if row else []
+
     def wait_for_witness(self, collector: subprocess.Popen[bytes]) -> tuple[int, int, bool]:
         """Until it is heard of again, with all that was confirmed."""
 
@@ -107,13 +116,15 @@ class Plant:
         return errors
 
     def prove_loaded(self, what: str, database: Database) -> dict[str, int]:
-        """Each confirmed message is staged once and loaded once, and the ledger adds up.
-
-        Gives how often each value stands."""
+        """Each confirmed message is staged once, and all is loaded: as `load`."""
         prove_each_once(what, self.confirmed, self.staging)
+        return self.load(database)
+
+    def load(self, database: Database) -> dict[str, int]:
+        """Loads what is pending; the ledger adds up. Gives how often each value stands."""
         assert self.cli("process")["messages"]["pending"] == 0
         messages, readings, _ = totals(database)
-        print(f"{what}: {messages} {readings}")
+        print(f"in the ledger: {messages} {readings}")
         assert messages.balanced()
         assert readings.balanced()
         assert messages.staged == self.staged(), "every message of the staging area is in the ledger"

@@ -10,6 +10,7 @@ from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform_tests.faults.plant import Plant
 from sensor_platform_tests.faults.tally import hours, prove_each_once
 from sensor_platform_tests.faults.wall_clock import WallClock
+from sensor_platform_tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 HOUR_S = 3600
@@ -38,28 +39,37 @@ def test_a_clock_that_is_set_back_between_two_starts(own_broker: EmbeddedBroker,
             plant.publish()
             plant.wait_staged()
     prove_each_once("wall clock set between starts", plant.confirmed, plant.staging)
-    assert "clock_is_behind" in plant.log
+    assert plant.log.count("received_times_ahead") == 2, "told at each of the starts that were too early"
 
 
 @pytest.mark.parametrize(
-    ("offset_s", "refused"),
+    ("offset_s", "refused", "told", "told_later"),
     [
-        pytest.param(IN_1970_S, 50, id="1970"),  # 50 readings timed by receipt: dead letters, which wait for a person
-        pytest.param(IN_2099_S, 0, id="2099"),
+        # 50 readings timed by receipt are dead letters, which wait for a person.
+        pytest.param(IN_1970_S, 50, ["clock_never_set"], [], id="1970"),
+        pytest.param(IN_2099_S, 0, ["clock_differs"], ["received_times_ahead"], id="2099"),
     ],
 )
 def test_a_clock_that_is_wrong_at_the_start_loses_nothing(
-    own_broker: EmbeddedBroker, home: Path, database: Database, offset_s: float, refused: int
+    own_broker: EmbeddedBroker,
+    home: Path,
+    database: Database,
+    offset_s: float,
+    refused: int,
+    told: list[str],
+    told_later: list[str],
 ) -> None:
     clock = WallClock(home, offset_s=offset_s)
     plant = Plant(own_broker, home, f"clock-{refused}", database_url=database.url)
     began = datetime.now(UTC) + timedelta(seconds=offset_s)
-    with plant.collecting(**clock.environment):
+    with plant.collecting(**clock.environment) as collector:
         plant.publish()
         plant.wait_staged()
+        wait_until(lambda: plant.warnings(collector) == told, f"{told} in the heartbeat")
         clock.set_s(0)  # by hand, or by NTP
         plant.publish()
         plant.wait_staged()
+        wait_until(lambda: plant.warnings(collector) == told_later, f"{told_later} in the heartbeat")
     with plant.collecting(**clock.environment):
         plant.publish()
         plant.wait_staged()
@@ -71,3 +81,23 @@ def test_a_clock_that_is_wrong_at_the_start_loses_nothing(
     assert values == dict.fromkeys(range(refused, 150), 1)
     letters = plant.cli("dead-letters", "list")
     assert [(each["stage"], each["code"]) for each in letters] == [("time", "before_valid_time")] * refused
+
+
+def test_received_times_that_are_ahead_begin_anew_as_the_warning_says(
+    own_broker: EmbeddedBroker, home: Path, database: Database
+) -> None:
+    clock = WallClock(home, offset_s=IN_2099_S)
+    plant = Plant(own_broker, home, "clock-anew", database_url=database.url)
+    with plant.collecting(**clock.environment):
+        plant.publish()
+        plant.wait_staged()
+    clock.set_s(0)
+    (state,) = home.glob("staging/_open/*/state")
+    state.rename(home / "state")
+    with plant.collecting(**clock.environment):
+        plant.publish()
+        plant.wait_staged()
+    found = hours(plant.staging)
+    print(f"received hours: {found}")
+    assert [hour[:4] for hour in found] == [f"{datetime.now(UTC):%Y}", "2099"]
+    assert plant.load(database) == dict.fromkeys(range(100), 1)
