@@ -18,6 +18,9 @@ from sensor_platform.errors import ConfigurationError
 BROKER_SCHEMES = ("mqtt", "mqtts", "ws", "wss")
 
 
+OFF = "off"
+
+
 def _broker_url(value: str | None) -> str | None:
     if value is None:
         return None
@@ -28,6 +31,18 @@ def _broker_url(value: str | None) -> str | None:
         bad = True
     if bad:
         raise ValueError("accepted: mqtt://, mqtts://, ws:// or wss:// with a host and an optional port")
+    return value
+
+
+def _status_topic(value: str) -> str:
+    if value == OFF:
+        return value
+    try:
+        topic = value.format(collector="c", client_id="c")
+    except (KeyError, IndexError, ValueError):
+        topic = ""
+    if not topic or topic.startswith("$") or set("+#\0") & set(topic):
+        raise ValueError("accepted: a topic without wildcards that may name {collector} and {client_id}, or off")
     return value
 
 
@@ -111,6 +126,14 @@ class MqttSettings(_Section):
         False,
         alias="MQTT_CLEAN_SESSION",
         description="true: the broker forgets the session at each disconnect, and what comes meanwhile is lost",
+    )
+    status_topic: Annotated[str, AfterValidator(_status_topic)] = Field(
+        "sensor-platform/status/{client_id}",
+        alias="MQTT_STATUS_TOPIC",
+        description="where the collector says online and offline, retained; {collector} and {client_id}; off: nowhere",
+    )
+    broker_check_interval_s: float = Field(
+        60, alias="MQTT_BROKER_CHECK_INTERVAL", ge=0, description="seconds between looks at the broker's $SYS; 0: never"
     )
     receive_maximum: int = Field(
         20000, alias="MQTT_RECEIVE_MAXIMUM", ge=1, le=65535, description="messages in flight that we allow the broker"

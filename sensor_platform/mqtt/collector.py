@@ -6,8 +6,9 @@ no second thread, so memory is bounded by one read, and groups grow with the loa
 """
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sensor_platform.errors import (
     BrokerError,
@@ -18,15 +19,18 @@ from sensor_platform.errors import (
 )
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.backoff import Backoff
+from sensor_platform.mqtt.broker_facts import SysFindings, of_connack, session_lost
 from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, client_id
 from sensor_platform.mqtt.connection import Protocol, UnsupportedProtocolError, endpoint
 from sensor_platform.mqtt.control import Witness
 from sensor_platform.mqtt.farewell import leave
-from sensor_platform.mqtt.findings import of_clock, of_settings
+from sensor_platform.mqtt.findings import Finding, of_clock, of_settings
 from sensor_platform.mqtt.health import CollectorHealth, Figures
 from sensor_platform.mqtt.history import ConnectionHistory
 from sensor_platform.mqtt.intake import Intake
 from sensor_platform.mqtt.membership import may_leave
+from sensor_platform.mqtt.presence import Presence
+from sensor_platform.mqtt.probe import BrokerProbe
 from sensor_platform.mqtt.redelivery import RedeliveryWindow
 from sensor_platform.mqtt.session import NoAnswerError, Session
 from sensor_platform.mqtt.states import State
@@ -99,9 +103,11 @@ class Collector:
         self._standing: tuple[Standing, ...] = ()
         self._history = ConnectionHistory()
         self._figures = Figures(self._name, self._client_id)
-        self._figures.warnings = tuple(of_settings(self._mqtt))
-        for finding in self._figures.warnings:
-            get_logger().warning(finding.kind, detail=finding.detail)
+        self._findings: dict[str, tuple[Finding, ...]] = {}
+        self._found("settings", of_settings(self._mqtt))
+        self._presence = Presence(self._mqtt.status_topic, collector=self._name, client_id=self._client_id)
+        self._sys = SysFindings()
+        self._seen: dict[str, Any] = {}
         self._health = self._figures.snapshot()
         self._health_at_s, self._health_is_old = time.monotonic(), False
         self._backoff = Backoff(least_s=self._mqtt.reconnect_min_s, most_s=self._mqtt.reconnect_max_s)
@@ -113,6 +119,10 @@ class Collector:
             on_commit=self._backoff.progress,
         )
         self._waker = Waker()
+        self._probe: BrokerProbe | None = None
+        if self._mqtt.broker_check_interval_s:
+            self._probe = BrokerProbe(self._mqtt, on_found=self._waker.wake)
+            self._probe.start()
         self._uploader = open_uploader(self._settings)
         if self._uploader is not None:
             self._uploader.start()
@@ -133,6 +143,8 @@ class Collector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._probe is not None:
+            self._probe.stop()
         if self._uploader is not None:
             self._uploader.stop()
             self._publish_health()
@@ -216,7 +228,14 @@ class Collector:
         self._figures.incarnation = self._writer.incarnation
 
     def _collect(self) -> None:
-        session = Session(self._mqtt, client_id=self._client_id, protocol=self._protocol, waker=self._waker)
+        session = Session(
+            self._mqtt,
+            client_id=self._client_id,
+            protocol=self._protocol,
+            waker=self._waker,
+            presence=self._presence,
+            wanted=self._wanted,
+        )
         began_s = time.monotonic()
         try:
             if not session.open(should_stop=self._should_drain):
@@ -239,10 +258,15 @@ class Collector:
                 session.check()
                 self._publish_health(at_once=not is_busy)
             self._go(State.DRAINING)
+            session.farewell = "stopped" if self._stopping else "switched off"
             if not (self._may_leave() and self._left(session, subscriber)):
                 self._intake.drain(session)
         except BrokerError as err:
+            self._presence.ended(err)
             raise self._judged(err, session, lasted_s=time.monotonic() - began_s) from err
+        except StagingUnavailableError as err:
+            session.farewell = err.kind
+            raise
         finally:
             self._figures.connected = False
             session.close()
@@ -261,6 +285,32 @@ class Collector:
     def _left(self, session: Session, subscriber: Subscriber) -> bool:
         within_s = self._mqtt.stop_timeout_s / 2  # the other half is for the disk, the seal and the goodbye
         return leave(session, subscriber, self._intake, self._wanted, within_s=within_s)
+
+    def _check_broker(self, session: Session) -> None:
+        """What the broker would lose, as far as it shows."""
+        self._figures.broker = {**(self._figures.broker or {}), **session.granted}
+        self._found("connack", of_connack(session.granted, self._mqtt, self._wanted))
+        if self._probe is not None:
+            self._probe.ask(session.protocol)
+
+    def _look_around(self) -> None:
+        """What the probe and the status topic have to say, when that is new."""
+        if self._probe is not None and self._probe.found is not self._seen:
+            self._seen = self._probe.found
+            self._figures.broker = {**(self._figures.broker or {}), **self._seen}
+            self._found("sys", self._sys.take(self._seen))
+        said = (self._presence.finding,) if self._presence.finding is not None else ()
+        if said != self._findings.get("presence", ()):
+            self._found("presence", said)
+
+    def _found(self, source: str, findings: Iterable[Finding]) -> None:
+        """Warnings of one source, instead of those that it had; news is logged."""
+        before = {finding.kind for finding in self._figures.warnings}
+        self._findings[source] = tuple(findings)
+        self._figures.warnings = tuple(finding for found in self._findings.values() for finding in found)
+        for finding in self._findings[source]:
+            if finding.kind not in before:
+                get_logger().warning(finding.kind, detail=finding.detail)
 
     def _where(self) -> dict[str, str]:
         return {"broker": str(endpoint(self._mqtt)), "protocol": str(self._protocol)}
@@ -287,12 +337,15 @@ class Collector:
             session_present=session.session_present,
             connection=self._window.connection,
         )
+        self._check_broker(session)
         self._history.connected(**self._where(), session_present=session.session_present)
         self._go(State.COLLECTING)
 
     def _kept_subscriptions(self, session: Session) -> KeptSubscriptions:
         kept = KeptSubscriptions(self._writer.folder, session=f"{self._client_id}@{session.endpoint}")
         if not session.session_present:
+            if kept.read().granted and not self._mqtt.clean_session:
+                self._found("session", [session_lost()])
             kept.forget()
         return kept
 
@@ -389,6 +442,7 @@ class Collector:
             return
         self._health_at_s = now_s
         self._look_at_clock()
+        self._look_around()
         self._figures.open_messages = self._writer.open_messages
         if self._uploader is not None:
             self._figures.uploads = self._uploader.backlog

@@ -3,8 +3,11 @@
 The collector's one thread calls everything. Errors come out of `check` as classes of our own tree, told apart.
 """
 
+import os
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.packettypes import PacketTypes
@@ -15,7 +18,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from sensor_platform.errors import BrokerError, BrokerUnreachableError, SensorPlatformError
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.arrived import Arrived
+from sensor_platform.mqtt.broker_facts import granted
 from sensor_platform.mqtt.connection import Protocol, connect, connection_error, endpoint, new_client, refused
+from sensor_platform.mqtt.presence import Presence
 from sensor_platform.mqtt.read_path import reading_client
 from sensor_platform.mqtt.waker import Waker
 from sensor_platform.settings import MqttSettings
@@ -39,7 +44,15 @@ class Session:
     """
 
     def __init__(
-        self, settings: MqttSettings, *, client_id: str, protocol: Protocol, waker: Waker, persistent: bool = True
+        self,
+        settings: MqttSettings,
+        *,
+        client_id: str,
+        protocol: Protocol,
+        waker: Waker,
+        persistent: bool = True,
+        presence: Presence | None = None,
+        wanted: Iterable[str] = (),
     ) -> None:
         self.protocol = protocol
         self._client_id = client_id
@@ -50,6 +63,7 @@ class Session:
         self._waker = waker
         self._error: BrokerError | None = None
         self._closing = False
+        self.farewell = "disconnected"
         self._answers: dict[int, OnAnswer] = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> who waits for its answer
         client = new_client(
             settings,
@@ -64,6 +78,10 @@ class Session:
         client.on_unsubscribe = self._on_answer
         client.start_reading()
         self._client = client
+        self._presence = presence
+        self.granted: dict[str, int] = {}
+        if presence is not None:
+            presence.attach(client, wanted)
 
     def open(self, *, should_stop: Callable[[], bool]) -> bool:
         """Connects and waits for the CONNACK. False when told to stop meanwhile. Raises a BrokerError."""
@@ -84,6 +102,8 @@ class Session:
                 return False
             self.wait(left_s)
             self.check()
+        if self._presence is not None:
+            self._presence.announce(self._client)
         return True
 
     def subscribe(self, filters: Sequence[str], *, on_answer: OnAnswer) -> None:
@@ -170,13 +190,19 @@ class Session:
 
     def _say_goodbye(self, properties: Properties | None) -> None:
         deadline_s = time.monotonic() + GOODBYE_S
-        self.connected, self._closing = False, True
-        if self._client.socket() is not None:
+        was_connected, self.connected, self._closing = self.connected, False, True
+        spare = None
+        if (open_socket := self._client.socket()) is not None:
+            spare = socket.socket(fileno=os.dup(open_socket.fileno()))
+            if was_connected and self._presence is not None:
+                self._presence.farewell(self._client, self.farewell)
             self._client.disconnect(properties=properties)
         while (sock := self._client.socket()) is not None and time.monotonic() < deadline_s:
             self._waker.wait(0.1, fd=sock.fileno(), for_write=True)
             self._client.loop_write()
         self._client.abort()
+        if spare is not None:
+            _hang_up(spare, deadline_s=deadline_s)
 
     def _on_connect(
         self, client: Client, userdata: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
@@ -185,6 +211,7 @@ class Session:
             self._error = refused(reason, self.endpoint)
         else:
             self.connected, self.session_present = True, flags.session_present
+            self.granted = granted(properties)
 
     def _on_disconnect(
         self,
@@ -219,3 +246,14 @@ class Session:
         on_answer = self._answers.pop(packet_id, None)
         if on_answer is not None:
             on_answer(reasons)
+
+
+def _hang_up(spare: socket.socket, *, deadline_s: float) -> None:
+    """Reads until the broker has closed its side. Closed with something unread, TCP would reset the connection, and the
+    broker might not see what we sent last: acknowledgements, farewell and DISCONNECT."""
+    with spare, suppress(OSError):
+        spare.shutdown(socket.SHUT_WR)
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            spare.settimeout(left_s)
+            if not spare.recv(65536):
+                return

@@ -35,6 +35,9 @@ def make_settings(broker: Any, home: Path, root: str, **mqtt: Any) -> Settings:
         "reconnect_min_s": 0.05,
         "reconnect_max_s": 0.5,
         "keep_alive_s": 5,
+        # The tests of these switch them on: others count what a broker gets.
+        "status_topic": "off",
+        "broker_check_interval_s": 0,
     }
     return Settings(
         home=home,

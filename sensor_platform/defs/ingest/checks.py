@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from sensor_platform.defs import names
-from sensor_platform.defs.ingest.collector import read_collectors, verdict
+from sensor_platform.defs.ingest.collector import losses, read_collectors, verdict
 from sensor_platform.defs.resources import Platform
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sensor_platform.settings import HealthSettings
 
 COLLECTOR_ALIVE = "collector_alive"
+BROKER_KEEPS = "broker_keeps_what_it_confirms"
 FRESH_WITHIN_S = 60.0
 AUDITED_ALONE = timedelta(hours=1)
 
@@ -30,6 +31,19 @@ def collector_alive(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult
     down_after_s = platform.settings.health.collector_down_s
     told = verdict(beats, wished=wished, now=datetime.now(UTC), down_after_s=down_after_s)
     return dg.AssetCheckResult(passed=told.passed, severity=dg.AssetCheckSeverity.ERROR, description=told.description)
+
+
+@dg.asset_check(
+    asset=names.MQTT_MESSAGES,
+    name=BROKER_KEEPS,
+    description=(
+        "As far as the protocol and $SYS show it, the broker keeps what it has confirmed, and no safeguard is switched "
+        "off. mqtt_sensor reports it without a run."
+    ),
+)
+def broker_keeps_what_it_confirms(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+    told = losses(read_collectors(platform.database)[0])
+    return dg.AssetCheckResult(passed=told.passed, severity=dg.AssetCheckSeverity.WARN, description=told.description)
 
 
 @dg.asset_check(

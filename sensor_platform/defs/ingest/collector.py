@@ -28,11 +28,17 @@ class Heartbeat:
     redelivered: int
     open_messages: int
     error: str | None
+    error_kind: str | None
+    warnings: list[dict[str, str]]
 
     @property
     def standing(self) -> str:
-        """What a change of is told at once."""
         return f"{self.state}, {'connected' if self.connected else 'not connected'}"
+
+    @property
+    def news(self) -> list[str]:
+        """What a change of is told at once."""
+        return [self.standing, *(warning["kind"] for warning in self.warnings)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,15 @@ def verdict(beats: list[Heartbeat], *, wished: bool, now: datetime, down_after_s
     if troubles:
         return Verdict(False, "; ".join(troubles))
     return Verdict(True, ", ".join(f"{beat.collector} is {beat.standing}" for beat in running))
+
+
+def losses(beats: list[Heartbeat]) -> Verdict:
+    """What would lose messages though collecting goes on: at the broker, or by a setting."""
+    running = [beat for beat in beats if beat.state != "stopped"]
+    told = dict.fromkeys(f"{each['kind']}: {each['detail']}" for beat in running for each in beat.warnings)
+    if told:
+        return Verdict(False, " ".join(told))
+    return Verdict(True, "nothing that the protocol or $SYS shows would lose messages")
 
 
 def _trouble(beat: Heartbeat, wished: bool, *, now: datetime, down_after_s: float) -> str | None:

@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 
 from sensor_platform.defs import names
-from sensor_platform.defs.ingest.checks import COLLECTOR_ALIVE
-from sensor_platform.defs.ingest.collector import Verdict, figures, mark, read_collectors, verdict
+from sensor_platform.defs.ingest.checks import BROKER_KEEPS, COLLECTOR_ALIVE
+from sensor_platform.defs.ingest.collector import Verdict, figures, losses, mark, read_collectors, verdict
 from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.unavailable import skip_while_unavailable
 
@@ -32,7 +32,7 @@ def mqtt_sensor(
     before: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
     beats, wished = read_collectors(platform.database)
     told = verdict(beats, wished=wished, now=now, down_after_s=platform.settings.health.collector_down_s)
-    standing = [told.passed, [beat.standing for beat in beats]]
+    standing = [told.passed, [beat.news for beat in beats]]
     if standing == before.get("standing") and now.timestamp() - before["at"] < REPORT_EVERY_S:
         return dg.SkipReason(told.description)
     observed = figures(beats, before.get("marks", {}), now=now)
@@ -40,15 +40,22 @@ def mqtt_sensor(
     return dg.SensorResult(
         skip_reason=told.description,
         cursor=json.dumps(after),
-        asset_events=[dg.AssetObservation(names.MQTT_MESSAGES, metadata=observed), evaluation(told)],
+        asset_events=[dg.AssetObservation(names.MQTT_MESSAGES, metadata=observed), *evaluations(told, losses(beats))],
     )
 
 
-def evaluation(told: Verdict) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
-        asset_key=names.MQTT_MESSAGES,
-        check_name=COLLECTOR_ALIVE,
-        passed=told.passed,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=told.description,
+def evaluations(told: Verdict, lost: Verdict) -> list[dg.AssetCheckEvaluation]:
+    verdicts = (
+        (COLLECTOR_ALIVE, told, dg.AssetCheckSeverity.ERROR),
+        (BROKER_KEEPS, lost, dg.AssetCheckSeverity.WARN),
     )
+    return [
+        dg.AssetCheckEvaluation(
+            asset_key=names.MQTT_MESSAGES,
+            check_name=name,
+            passed=verdict.passed,
+            severity=severity,
+            description=verdict.description,
+        )
+        for name, verdict, severity in verdicts
+    ]

@@ -49,7 +49,9 @@ def switch_off(platform: Platform) -> None:
 
 def reported(result: Any) -> tuple[dict[str, Any], dg.AssetCheckEvaluation]:
     assert isinstance(result, dg.SensorResult), result
-    observation, evaluation = result.asset_events
+    observation, evaluation, broker = result.asset_events
+    assert isinstance(broker, dg.AssetCheckEvaluation)
+    assert broker.passed
     assert isinstance(observation, dg.AssetObservation)
     assert isinstance(evaluation, dg.AssetCheckEvaluation)
     assert observation.asset_key == evaluation.asset_key == names.MQTT_MESSAGES
@@ -112,6 +114,25 @@ def test_a_collector_in_trouble_fails_its_check(
     beat(platform, ago_s=ago_s, **changed)
     _, evaluation = reported(tick(mqtt_sensor, instance, platform))
     assert (evaluation.passed, evaluation.description) == (False, words)
+
+
+def test_what_the_broker_would_lose_is_told_at_once(instance: DagsterInstance, platform: Platform) -> None:
+    beat(platform)
+    first = tick(mqtt_sensor, instance, platform)
+    assert isinstance(first, dg.SensorResult)
+    beat(platform, warnings=[{"kind": "broker_drops", "detail": "it has dropped 3 messages."}])
+    second = tick(mqtt_sensor, instance, platform, cursor=first.cursor)
+    assert isinstance(second, dg.SensorResult)
+    _, alive, broker = second.asset_events
+    assert isinstance(alive, dg.AssetCheckEvaluation)
+    assert isinstance(broker, dg.AssetCheckEvaluation)
+    assert alive.passed
+    assert (broker.check_name, broker.passed, broker.severity) == (
+        "broker_keeps_what_it_confirms",
+        False,
+        dg.AssetCheckSeverity.WARN,
+    )
+    assert broker.description == "broker_drops: it has dropped 3 messages."
 
 
 def test_a_collector_that_has_just_begun_to_connect_is_in_order(instance: DagsterInstance, platform: Platform) -> None:
