@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -11,6 +12,8 @@ import pytest
 from sensor_platform.database.engine import Database
 from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform.embedded.environment import environment_of
+from sensor_platform.health.alerts import evaluate
+from sensor_platform.health.figures import measure
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.faults.small_disk import FileSizeLimit, PrivateTmpfs, may_mount
 from sensor_platform_tests.faults.tally import prove_each_once, sealed_rows
@@ -49,6 +52,12 @@ def test_a_disk_that_fills_under_load_leaves_messages_with_the_broker_until_ther
         def beat() -> tuple[bool, str]:
             return sql.execute(HEARTBEAT).fetchone() or (False, "")
 
+        def alert_is(state: str) -> bool:
+            """Looked at three seconds from now: the rule waits for two."""
+            now = datetime.now(UTC) + timedelta(seconds=3)
+            changes = evaluate(database, settings, now=now, figures=measure(database, staging, now=now))
+            return ("cannot_stage", state) in [(change.rule, change.state.value) for change in changes]
+
         wait_until(lambda: beat()[0], "a connection", 60)
         staging: LocalStaging = small_disk.opened(collector.pid)
         wait_until(lambda: next(staging.root.glob("_open/c0/subscriptions"), None), "granted filters")
@@ -60,9 +69,11 @@ def test_a_disk_that_fills_under_load_leaves_messages_with_the_broker_until_ther
         print(f"while full: connected {connected}, {error}")
         assert "Messages stay with the broker; free space" in error
         assert staged(staging) < len(messages)
+        wait_until(lambda: alert_is("firing"), "an alert")
         small_disk.make_room()
         wait_until(lambda: len(sealed_rows(staging)) >= len(messages), "what the broker kept", 60)
         wait_until(lambda: beat() == (True, ""), "the end of the trouble")
+        wait_until(lambda: alert_is("resolved"), "the end of the alert")
         prove_each_once("staging disk full", payloads, staging)
     log = (home / "collector.log").read_text()
     if isinstance(small_disk, PrivateTmpfs):  # the limit has no room for the log either, and the collector lived on
