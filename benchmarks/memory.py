@@ -14,7 +14,8 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -140,20 +141,20 @@ def stall(folder: Path, *, stalled_s: float, rate: int) -> dict[str, Any]:
         ) as collector,
     ):
         wait_until_subscribed(broker, collector)
-        watch = Watch(collector, folder / "counts")
+        watch, pid = Watch(collector, folder / "counts"), collector.processes[0].pid
         with publisher(broker, Case("stall", COLLECTOR, PROTOCOL, warm_up)) as feeding:  # as fast as it can
             next_line(feeding.stdout, "ready")
             go(feeding)
+            # Recovery and catching up take memory once, and keep it: a short stall belongs to the warm-up.
+            with _no_disk(pid):
+                watch.until(_after(stalled_s / 20), may_be_silent=True)
             watch.until(lambda: watch.messages > warm_up)
         with publisher(broker, Case("stall", COLLECTOR, PROTOCOL, paced), rate=rate) as feeding:
             next_line(feeding.stdout, "ready")
             go(feeding)
             before = watch.until(_after(stalled_s / 2))
-            pid = collector.processes[0].pid
-            limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, limits[1]))
-            during = watch.until(_after(stalled_s), may_be_silent=True)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+            with _no_disk(pid):
+                during = watch.until(_after(stalled_s), may_be_silent=True)
             after = watch.until(lambda: watch.messages >= total)
     most_mb = {name: max(each.rss_mb for each in part) for name, part in _parts(before, during, after)}
     return {
@@ -168,6 +169,17 @@ def stall(folder: Path, *, stalled_s: float, rate: int) -> dict[str, Any]:
         "holds": max(most_mb.values()) - most_mb["before"] <= FLAT_MB,
         "samples": [asdict(each) for _, part in _parts(before, during, after) for each in _thinned(part)],
     }
+
+
+@contextmanager
+def _no_disk(pid: int) -> Iterator[None]:
+    """Each write of that process fails meanwhile, as on a full disk. Nobody needs to be root for it."""
+    limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 
 def _parts(*parts: list[Sample]) -> list[tuple[str, list[Sample]]]:
