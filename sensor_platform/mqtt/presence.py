@@ -35,12 +35,13 @@ class Presence:
         self._who = {"collector": collector, "client_id": client_id, "host": socket.gethostname(), "pid": os.getpid()}
         self._in_vain = 0
         self._given_up = False
-        self._used = self._announced = self._confirmed = False
+        self._wanted = self._used = self._announced = self._confirmed = False
 
     def attach(self, client: Client, wanted: Iterable[str]) -> None:
         """Before CONNECT: the will, unless there is a reason to go without."""
         self._announced = self._confirmed = False
-        self._used = self.topic is not None and not self._clashes(wanted) and not self._should_go_without()
+        self._wanted = self.topic is not None and not self._clashes(wanted)
+        self._used = self._wanted and not self._should_go_without()
         if self._used and self.topic is not None:
             client.will_set(self.topic, self._says("offline", "the connection was lost"), qos=1, retain=True)
             client.on_publish = self._answered
@@ -50,7 +51,7 @@ class Presence:
         if self._used and self.topic is not None:
             self._announced = True
             client.publish(self.topic, self._says("online"), qos=1, retain=True)
-        elif self._in_vain and not self._given_up:
+        elif self._wanted and not self._given_up:
             self._given_up = True
             self._complain("the broker ended connections that had it as last will")
 
@@ -61,7 +62,7 @@ class Presence:
 
     def ended(self, err: BrokerError) -> None:
         """What the end of a connection says of our being welcome."""
-        if self._confirmed:
+        if self._confirmed or not self._wanted:
             self._in_vain = 0
         elif self._announced or isinstance(err, CredentialsRefusedError) or err.kind == "refused":
             self._in_vain += 1

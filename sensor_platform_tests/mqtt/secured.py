@@ -135,12 +135,15 @@ def restricted(folder: Path) -> Iterator[Restricted]:
 
 
 @contextmanager
-def mosquitto(folder: Path, lines: list[str], *, anonymous: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+def mosquitto(
+    folder: Path, lines: list[str], *, anonymous: bool = False, persistence: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     """A mosquitto with this configuration, until the end of the block."""
     program = find_mosquitto()
     if program is None:
         missing_tool("mosquitto is not installed")
-    first = ["per_listener_settings false", "persistence false", "user root"]
+    first = ["per_listener_settings false", "user root"]
+    first += [] if persistence else ["persistence false"]
     first.append(f"allow_anonymous {str(anonymous).lower()}")
     (folder / "mosquitto.conf").write_text("\n".join([*first, *lines]) + "\n")
     log = folder / "mosquitto.log"

@@ -11,7 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sensor_platform.mqtt.broker_facts import SysFindings, of_connack
 from sensor_platform.settings import MqttSettings
 from sensor_platform_tests.conftest import free_port
-from sensor_platform_tests.mqtt.collecting import collecting, make_settings, publish, publisher
+from sensor_platform_tests.mqtt.collecting import collecting, make_settings, originals, publish, publisher
 from sensor_platform_tests.mqtt.secured import mosquitto
 from sensor_platform_tests.waiting import wait_until
 
@@ -96,6 +96,28 @@ def test_the_embedded_broker_has_nothing_to_be_warned_of(broker: Any, home: Path
     with collecting(settings) as collector:
         wait_until(lambda: "version" in (collector.health.broker or {}), "the version")
         assert kinds(collector) == []
+
+
+def test_the_configuration_for_a_server_keeps_a_queue_over_a_restart(tmp_path: Path, home: Path) -> None:
+    text = (Path(__file__).parents[2] / "deploy" / "mosquitto.conf").read_text(encoding="utf-8")
+    broker = Plain(free_port())
+    # Where it stands and who may enter is the server's own.
+    own = ("listener", "cafile", "certfile", "keyfile", "password_file", "allow_anonymous", "persistence_location")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#") and line.split()[0] not in own]
+    lines = [line for line in lines if not line.startswith("per_listener_settings")]
+    lines += [f"listener {broker.port} 127.0.0.1", f"persistence_location {tmp_path}/"]
+    settings = make_settings(broker, home, "server")
+    with mosquitto(tmp_path, lines, anonymous=True, persistence=True) as process:
+        with collecting(settings):
+            wait_until(lambda: next(home.glob("staging/_open/c0/subscriptions"), None) is not None, "granted filters")
+        with publisher(broker) as client:
+            publish(client, [("server/a/b", b"%d" % n) for n in range(3000)])
+        process.terminate()
+        process.wait(timeout=20)
+    with mosquitto(tmp_path, lines, anonymous=True, persistence=True), collecting(settings) as collector:
+        wait_until(lambda: collector.health.messages == 3000, "what was queued", 60)
+        assert kinds(collector) == []
+    assert originals(settings) == [b"%d" % n for n in range(3000)]
 
 
 def kinds(collector: Any) -> list[str]:

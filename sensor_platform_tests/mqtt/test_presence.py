@@ -9,8 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
+from sensor_platform.errors import CredentialsRefusedError
+from sensor_platform.mqtt.presence import Presence
 from sensor_platform_tests.mqtt.collecting import collecting, collector_process, make_settings, publisher, rows
 from sensor_platform_tests.waiting import wait_until
 
@@ -94,3 +98,13 @@ def serve(listener: socket.socket, how: str) -> None:
                     break
             if not has_will:
                 return
+
+
+def test_what_is_switched_off_is_not_complained_of() -> None:
+    presence = Presence("off", collector="c0", client_id="c")
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    for _ in range(4):
+        presence.attach(client, ["factory/#"])
+        presence.ended(CredentialsRefusedError("no"))
+        presence.announce(client)
+    assert presence.finding is None
