@@ -3,6 +3,7 @@
 What was acknowledged on the wire is the collector's promise, whatever the broker remembers.
 """
 
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -32,7 +33,8 @@ class Wire:
     delivered: list[Delivery] = field(default_factory=list)
     acknowledged: list[bytes] = field(default_factory=list)
     strangers: list[int] = field(default_factory=list)
-    _newest: dict[int, bytes] = field(default_factory=dict)
+    # Oldest first: behind a long backlog mosquitto has an id in flight twice, once around all 65,535 of them.
+    _unacknowledged: dict[int, deque[bytes]] = field(default_factory=lambda: defaultdict(deque))
     _rest: dict[Direction, bytes] = field(default_factory=lambda: dict.fromkeys(Direction, b""))
 
     def __call__(self, direction: Direction, data: bytes) -> None:
@@ -60,12 +62,12 @@ class Wire:
         if self.version == 5:
             length, at = _length(body, at) or (0, at)
             at += length
-        self._newest[packet_id] = body[at:]
+        self._unacknowledged[packet_id].append(body[at:])
         self.delivered.append(Delivery(packet_id, bool(first & DUP), body[at:]))
 
     def _acknowledge(self, packet_id: int) -> None:
-        if packet_id in self._newest:
-            self.acknowledged.append(self._newest[packet_id])
+        if self._unacknowledged[packet_id]:
+            self.acknowledged.append(self._unacknowledged[packet_id].popleft())
         else:
             self.strangers.append(packet_id)
 
