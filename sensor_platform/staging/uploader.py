@@ -103,7 +103,10 @@ class Uploader:
         try:
             self._turn(self.check)  # what is wrong with the bucket is said before there is anything to upload
             while not self._stop.wait(self._pause_s()):
-                self._turn(self.upload_waiting)
+                if self._failures:  # with nothing to upload, nothing would tell that it still fails
+                    self._turn(self.check)
+                if not self._failures:
+                    self._turn(self.upload_waiting)
             if not self._failures:
                 self._turn(self.upload_waiting)
         finally:
