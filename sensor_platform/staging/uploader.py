@@ -103,14 +103,16 @@ class Uploader:
         try:
             self._turn(self.check)  # what is wrong with the bucket is said before there is anything to upload
             while not self._stop.wait(self._pause_s()):
-                if self._failures:  # with nothing to upload, nothing would tell that it still fails
-                    self._turn(self.check)
-                if not self._failures:
-                    self._turn(self.upload_waiting)
+                self._turn(self._go_on)
             if not self._failures:
                 self._turn(self.upload_waiting)
         finally:
             self._lock.release()
+
+    def _go_on(self) -> None:
+        if self._failures:  # with nothing to upload, nothing else would tell that it still fails
+            self.check()
+        self.upload_waiting()
 
     def _turn(self, step: Callable[[], object]) -> None:
         try:
