@@ -111,6 +111,7 @@ class Uploader:
 
     def _go_on(self) -> None:
         if self._failures:  # with nothing to upload, nothing else would tell that it still fails
+            self._look()
             self.check()
         self.upload_waiting()
 
