@@ -5,8 +5,9 @@ does not say, so it is learned: when two groups in a row have waited in vain wit
 number is enough, for the time of a hundred waits. Pure: the clock is passed in.
 """
 
-#: What a stock 3.1.1 broker allows.
-SMALLEST_WINDOW = 20
+#: Messages that need no more company: the fixed cost of a group, mostly system calls, is then a third of its cost.
+#: Beside a broker on two cores 200 rather than 20 took a message from 18 to 12 microseconds of CPU; 1000 no further.
+COMPANY = 200
 LEARNED_FOR = 100
 
 
@@ -20,7 +21,7 @@ class Linger:
     def begin(self) -> None:
         """A new connection: another window, perhaps."""
         self._until_s: float | None = None
-        self._enough = SMALLEST_WINDOW
+        self._enough = COMPANY
         self._forgotten_at_s = 0.0
         self._in_vain = 0
 
@@ -33,7 +34,7 @@ class Linger:
         if self._until_s is None:
             self._until_s = now_s + self._linger_s
             if now_s >= self._forgotten_at_s:
-                self._enough = SMALLEST_WINDOW
+                self._enough = COMPANY
         if waiting >= self._enough:
             return True
         if now_s < self._until_s:
