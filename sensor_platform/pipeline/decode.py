@@ -23,6 +23,9 @@ from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import is_storable, shown
 from sensor_platform.transformers.per_payload import failure
 
+#: Unpacked bytes that are decoded together.
+PIECE_BYTES = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedMessages:
@@ -163,32 +166,45 @@ def _decode_route(
     *,
     max_bytes: int,
 ) -> Decoded:
-    packed = messages["payload"].take(rows).to_pylist()
-    payloads, unreadable = _unpack(packed, route, max_bytes)
-    refusals = [replace(refusal, message=int(rows[refusal.message])) for refusal in unreadable]
-    rows = np.delete(rows, [refusal.message for refusal in unreadable])
     topics = topic_of[rows].tolist()
     column = PayloadColumn(
-        payloads=payloads,
+        payloads=messages["payload"].take(rows).to_pylist(),
         received_at=messages["received_at"].take(rows).cast(pa.int64()).to_numpy(),
         topics=[verdicts[index].topic for index in topics],
         captures=[verdicts[index].captures for index in topics],
     )
-    decoded = _decode_guarded(column, route).moved(rows)
-    return Decoded(decoded.readings, refusals + decoded.refusals)
-
-
-def _unpack(packed: list[bytes], route: Route, max_bytes: int) -> tuple[list[bytes], list[Refusal]]:
-    """The payloads that could be unpacked, and why the others could not."""
     if route.compression == "none":
-        return packed, []
-    payloads, refusals = [], []
-    for message, payload in enumerate(packed):
+        return _decode_guarded(column, route).moved(rows)
+    return _joined(list(_decode_packed(column, route, max_bytes))).moved(rows)
+
+
+def _decode_packed(column: PayloadColumn, route: Route, max_bytes: int) -> Iterator[Decoded]:
+    """Unpacks and decodes a bounded piece at a time: what is small on the wire may be large here."""
+    places: list[int] = []
+    payloads: list[bytes] = []
+    size_bytes = 0
+    for place, packed in enumerate(column.payloads):
         try:
-            payloads.append(unpacked(payload, route.compression, max_bytes=max_bytes))
+            payloads.append(unpacked(packed, route.compression, max_bytes=max_bytes))
+            places.append(place)
         except RefusedValueError as refused:
-            refusals.append(Refusal(message, WHOLE_MESSAGE, refused.code, refused.detail))
-    return payloads, refusals
+            yield Decoded(no_readings(), [Refusal(place, WHOLE_MESSAGE, refused.code, refused.detail)])
+            continue
+        size_bytes += len(payloads[-1])
+        if size_bytes >= PIECE_BYTES:
+            yield _decode_piece(column, places, payloads, route)
+            places, payloads, size_bytes = [], [], 0
+    yield _decode_piece(column, places, payloads, route)
+
+
+def _decode_piece(column: PayloadColumn, places: list[int], payloads: list[bytes], route: Route) -> Decoded:
+    taken = np.array(places, dtype=np.int64)
+    return _decode_guarded(replace(column.take(taken), payloads=payloads), route).moved(taken)
+
+
+def _joined(parts: list[Decoded]) -> Decoded:
+    readings = pd.concat([part.readings for part in parts], ignore_index=True)
+    return Decoded(readings, [refusal for part in parts for refusal in part.refusals])
 
 
 def _decode_guarded(column: PayloadColumn, route: Route) -> Decoded:
@@ -202,9 +218,7 @@ def _decode_guarded(column: PayloadColumn, route: Route) -> Decoded:
         if len(column) == 1:
             return Decoded(no_readings(), [Refusal(0, WHOLE_MESSAGE, "transformer_failed", failure(err))])
     halves = np.array_split(np.arange(len(column)), 2)
-    left, right = (_decode_guarded(column.take(half), route).moved(half) for half in halves)
-    readings = pd.concat([left.readings, right.readings], ignore_index=True)
-    return Decoded(readings, left.refusals + right.refusals)
+    return _joined([_decode_guarded(column.take(half), route).moved(half) for half in halves])
 
 
 def _without_retained(decoded: Decoded, messages: pa.Table, route: Route) -> tuple[Decoded, np.ndarray]:
