@@ -2,13 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-import cbor2
-
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.mapping import DocumentOptions
 from sensor_platform.transformers.numbers import shown
-from sensor_platform.transformers.packed import plain
+from sensor_platform.transformers.packed import read_cbor
 from sensor_platform.transformers.registry import options_of, transformer
 from sensor_platform.transformers.table import ReadingTable
 
@@ -27,9 +25,9 @@ def decode_cbor(column: PayloadColumn, route: "Route") -> Decoded:
             table.refuse(message, "empty_payload", "the payload has no bytes")
             continue
         try:
-            table.add_document(message, plain(cbor2.loads(payload, max_depth=LIBRARY_DEPTH)))
+            table.add_document(message, read_cbor(payload, max_depth=LIBRARY_DEPTH))
         except RefusedValueError as refused:
             table.refuse(message, refused.code, refused.detail)
-        except (cbor2.CBORError, ValueError, TypeError, OverflowError) as err:
+        except (ValueError, OverflowError) as err:  # an integer too large to be shown, or to be scaled
             table.refuse(message, "invalid_cbor", shown(str(err)))
     return table.finish()

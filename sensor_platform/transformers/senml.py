@@ -4,15 +4,13 @@ A record's metric is its resolved name, less the route's `prefix`; a sum is the 
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-
-import cbor2
+from typing import TYPE_CHECKING, Any, Literal
 
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.json import Unreadable, parse
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import shown
-from sensor_platform.transformers.packed import plain
+from sensor_platform.transformers.packed import read_cbor
 from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
 from sensor_platform.transformers.table import ReadingTable
 from sensor_platform.transformers.times import Microseconds
@@ -30,6 +28,8 @@ LABELS = {
 FIRST_ABSOLUTE_S = 2**28
 VALUES = ("v", "vb", "vs", "vd")
 NUMERIC_BASES = ("bt", "bv", "bs")
+#: Of a pack in CBOR: an array of records of scalars, and some room.
+PACK_DEPTH = 8
 
 Record = dict[str, Any]
 
@@ -37,7 +37,7 @@ Record = dict[str, Any]
 class SenmlOptions(FormatOptions):
     """encoding: of the pack. prefix: taken off the names, as `urn:dev:ow:10e2073a01080063:`."""
 
-    encoding: str = "json"
+    encoding: Literal["json", "cbor"] = "json"
     prefix: str = ""
 
 
@@ -58,10 +58,7 @@ def decode_senml(column: PayloadColumn, route: "Route") -> Decoded:
 
 def _pack(payload: bytes, encoding: str) -> list[Record]:
     if encoding == "cbor":
-        try:
-            pack = plain(cbor2.loads(payload, max_depth=8))
-        except (cbor2.CBORError, ValueError, TypeError, OverflowError) as err:
-            raise RefusedValueError("invalid_cbor", shown(str(err))) from err
+        pack = read_cbor(payload, max_depth=PACK_DEPTH)
     else:
         pack = parse(payload)
         if type(pack) is Unreadable:

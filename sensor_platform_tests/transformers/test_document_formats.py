@@ -78,6 +78,22 @@ def test_cbor_has_numbers_and_times_of_its_own() -> None:
     assert codes(decoded) == [(0, 1, "number_out_of_range")]
 
 
+@pytest.mark.parametrize("format_", ["cbor", "senml"])
+def test_cbor_that_refers_to_itself_is_refused_and_not_unfolded(format_: str) -> None:
+    doubled = b"\xd8\x1c\x82\x01\x01"  # 28([1, 1]), and then a list that has the one before it twice
+    for place in range(40):
+        doubled += b"\xd8\x1c\x82" + 2 * (b"\xd8\x1d\x18" + bytes([place]))
+    options = {"encoding": "cbor"} if format_ == "senml" else {}
+    decoded = decode_payloads(b"\x98\x29" + doubled, cbor2.dumps([]), format_=format_, options=options)
+    assert codes(decoded) == [(0, -1, "invalid_cbor"), (1, -1, "no_readings")]
+
+
+def test_an_extension_of_msgpack_is_no_reading() -> None:
+    payload = msgpack.packb({"a": msgpack.ExtType(5, b"xy"), "b": 1})
+    decoded = decode_payloads(payload, format_="msgpack")
+    assert decoded.readings[["metric", "value"]].to_numpy().tolist() == [["b", 1.0]]
+
+
 def test_a_payload_after_the_first_item_is_no_msgpack() -> None:
     assert codes(decode_payloads(msgpack.packb({"a": 1}) + b"\x01", format_="msgpack")) == [(0, -1, "invalid_msgpack")]
 
