@@ -122,18 +122,18 @@ def test_after_sigkill_of_up_its_parts_end_and_it_starts_again(tmp_path: "os.Pat
     from sensor_platform_tests.conftest import free_port
 
     home = Path(tmp_path) / "a home"
-    platform = PlatformProcess(home, (free_port(), free_port(), free_port())).start()
-    load = under_load(platform, "kill-up")
-    parts = platform.descendants()
-    assert platform.process is not None
-    platform.process.kill()
-    platform.process.wait(10)
-    _, alive = psutil.wait_procs(parts, timeout=10)
-    assert [p.cmdline() for p in alive] == []
-    platform.start()
-    load.finish()
-    assert platform.stop(signal.SIGINT) == 0
-    assert not (home / "run.json").exists()
+    with PlatformProcess(home, (free_port(), free_port(), free_port())) as platform:
+        load = under_load(platform, "kill-up")
+        parts = platform.descendants()
+        assert platform.process is not None
+        platform.process.kill()
+        platform.process.wait(10)
+        _, alive = psutil.wait_procs(parts, timeout=10)
+        assert [p.cmdline() for p in alive] == []
+        platform.start()
+        load.finish()
+        assert platform.stop(signal.SIGINT) == 0
+        assert not (home / "run.json").exists()
 
 
 STATE = """
