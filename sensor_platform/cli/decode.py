@@ -1,60 +1,69 @@
-"""`sensor-platform decode`: what a payload becomes, without broker, staging or database."""
+"""`sensor-platform decode`: what a payload becomes, step by step. Neither broker nor database are needed for it."""
 
 import math
 import sys
+import textwrap
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sensor_platform.cli.field import from_dead_letter, from_staged, message_from
+
+if TYPE_CHECKING:
+    from sensor_platform.pipeline.explain import Explanation
+    from sensor_platform.pipeline.message import OneMessage
+
+WIDTH = 80
+
 
 @click.command()
-@click.option("--topic", required=True, help="The topic that the payload is published to; it chooses the route.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: route, readings, refused.")
-def decode(topic: str, as_json: bool) -> None:
-    """Decode and validate the payload on standard input, as received now.
+@click.option("--topic", help="The topic that the payload is published to; it chooses the route.")
+@from_staged
+@from_dead_letter
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: route, readings, refused, ignored, steps.")
+def decode(topic: str | None, staged: str | None, dead_letter: int | None, as_json: bool) -> None:
+    """Explain what becomes of a payload: of that on standard input, as received now on --topic, or of one from the
+    field, as it was received.
 
-    The readings go to standard output, what is refused to standard error. Exit code 1 if anything was refused.
-    The limits of sensors and the units of series stand in the database and are not asked.
+    Exit code 1 if anything was refused. The limits of sensors and the units of series stand in the database and are
+    not asked.
     """
-    result = explain(topic, sys.stdin.buffer.read(), received_at=datetime.now(UTC))
+    from sensor_platform.pipeline.explain import explain
+    from sensor_platform.routes.file import load_routes
+    from sensor_platform.settings import load_settings
+
+    message = _message(topic, staged, dead_letter)
+    settings = load_settings()
+    found = explain(message, load_routes(settings), max_payload_bytes=settings.mqtt.max_payload_bytes)
     if as_json:
         from sensor_platform.cli.output import emit_json
 
-        emit_json(result)
+        emit_json(described(found))
     else:
-        _print(result)
-    sys.exit(1 if result["refused"] else 0)
+        click.echo("\n".join(_lines(message, found)))
+    sys.exit(1 if found.refusals else 0)
 
 
-def explain(topic: str, payload: bytes, *, received_at: datetime) -> dict[str, Any]:
-    """Route, readings and refusals of one payload."""
-    import numpy as np
-    import pandas as pd
+def _message(topic: str | None, staged: str | None, dead_letter: int | None) -> "OneMessage":
+    if sum(source is not None for source in (topic, staged, dead_letter)) != 1:
+        raise click.UsageError("say one of --topic (with a payload on stdin), --from-staged and --from-dead-letter")
+    if topic is None:
+        return message_from(staged, dead_letter)
+    from sensor_platform.pipeline.message import OneMessage
 
-    from sensor_platform.pipeline.decode import decode as decode_messages
-    from sensor_platform.pipeline.decode import one_message
-    from sensor_platform.routes.file import load_routes
-    from sensor_platform.settings import load_settings
-    from sensor_platform.validation.readings import validate
+    return OneMessage(topic.encode("utf-8", "surrogatepass"), sys.stdin.buffer.read(), datetime.now(UTC))
 
-    settings = load_settings()
-    table = one_message(topic, payload, received_at)
-    decoded = decode_messages(table, load_routes(settings), max_payload_bytes=settings.mqtt.max_payload_bytes)
-    readings = decoded.readings
-    context = {
-        "received_at": table["received_at"].cast("int64")[0].as_py(),
-        "series_unit": pd.Series([None] * len(readings), index=readings.index, dtype=object),
-        "minimum": np.nan,
-        "maximum": np.nan,
-    }
-    validated = validate(readings.assign(**context))
-    refusals = sorted([*decoded.refusals, *validated.refusals], key=lambda refusal: refusal.ordinal)
+
+def described(found: "Explanation") -> dict[str, Any]:
+    """The JSON object of the command."""
     return {
-        "route": decoded.route_of[0],
-        "readings": [_reading(row) for row in validated.accepted.to_dict("records")],
-        "refused": [{"stage": r.stage, "code": r.code, "detail": r.detail} for r in refusals],
-        "ignored": bool(decoded.ignored[0]),
+        "route": found.route,
+        "readings": [_reading(row) for row in found.readings.to_dict("records")],
+        "refused": [{"stage": r.stage, "code": r.code, "detail": r.detail} for r in found.refusals],
+        "ignored": found.ignored,
+        "steps": [{"step": step.step, "ok": step.ok, "says": list(step.says)} for step in found.steps],
     }
 
 
@@ -71,11 +80,32 @@ def _reading(row: dict[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _print(result: dict[str, Any]) -> None:
-    from sensor_platform.cli.output import print_table
+def _lines(message: "OneMessage", found: "Explanation") -> Iterator[str]:
+    """For a person, at most 80 columns wide."""
+    yield from _wrapped("topic", message.topic_text)
+    for step in found.steps:
+        for place, sentence in enumerate(step.says):
+            yield from _wrapped(step.step if place == 0 else "", sentence)
+    for place, row in enumerate(found.readings.to_dict("records")):
+        yield from _wrapped("readings" if place == 0 else "", _sentence(_reading(row)))
+    ending = f"would be loaded: {len(found.readings)}; refused: {len(found.refusals)}"
+    yield from _wrapped("result", "the message is ignored" if found.ignored else ending)
 
-    click.echo(f"route: {result['route'] or 'none'}{', ignored' if result['ignored'] else ''}", err=True)
-    if result["readings"]:
-        print_table(result["readings"], list(result["readings"][0]))
-    for refused in result["refused"]:
-        click.echo(f"refused: {refused['stage']}, {refused['code']}: {refused['detail']}", err=True)
+
+def _sentence(reading: dict[str, Any]) -> str:
+    value = reading["value"] if reading["text"] is None else reading["text"]
+    unit = f" {reading['unit']}" if reading["unit"] is not None else ""
+    quality = "" if reading["quality"] == "good" else f", {reading['quality']}"
+    place = f"{reading['work_unit']}/{reading['sensor']}"
+    return f"{place} {reading['metric']} = {value}{unit} at {reading['time']}{quality}"
+
+
+def _wrapped(heading: str, sentence: str) -> list[str]:
+    return textwrap.wrap(
+        sentence,
+        width=WIDTH,
+        initial_indent=f"{heading:<13}",
+        subsequent_indent=" " * 15,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    ) or [heading]

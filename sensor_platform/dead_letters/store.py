@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import dead_letter, dead_letter_message, ledger
 from sensor_platform.dead_letters.states import State, UnknownLetterError, check_step
+from sensor_platform.pipeline.message import OneMessage
 
 LIST_LIMIT = 100
 
@@ -76,6 +77,21 @@ def show(database: Database, letter: int) -> dict[str, Any]:
     if row is None:
         raise UnknownLetterError(letter)
     return _as_dict(row)
+
+
+def message_of(database: Database, letter: int) -> OneMessage:
+    """The message of a dead letter, as it was received.
+
+    Raises:
+        UnknownLetterError: there is none of that id.
+    """
+    kept = dead_letter_message.c
+    query = sa.select(kept.topic, kept.payload, kept.received_at, kept.retain).select_from(_joined)
+    with database.connect() as connection:
+        row = connection.execute(query.where(dead_letter.c.id == letter)).first()
+    if row is None:
+        raise UnknownLetterError(letter)
+    return OneMessage(bytes(row.topic), bytes(row.payload), row.received_at.astimezone(UTC), row.retain)
 
 
 def counts(database: Database) -> dict[str, int]:

@@ -90,15 +90,15 @@ def decode(messages: pa.Table, routes: Routes, *, max_payload_bytes: int) -> Dec
     )
 
 
-def one_message(topic: str, payload: bytes, received_at: datetime) -> pa.Table:
+def one_message(topic: str | bytes, payload: bytes, received_at: datetime, *, retain: bool = False) -> pa.Table:
     """A table of one message, for what comes from a hand rather than from the staging area."""
     row = {
         "sequence": 0,
         "received_at": received_at,
-        "topic": topic.encode("utf-8", "surrogatepass"),
+        "topic": topic if isinstance(topic, bytes) else topic.encode("utf-8", "surrogatepass"),
         "payload": payload,
         "qos": 1,
-        "retain": False,
+        "retain": retain,
         "dup": False,
         "connection": 0,
     }

@@ -22,7 +22,17 @@ def run(payload: bytes, *, topic: str = TOPIC, as_json: bool = True) -> Result:
 def test_a_good_payload_is_shown_as_readings_and_exits_0() -> None:
     result = run(b'{"timestamp": "2025-06-01T12:00:00Z", "value": 9007199254740993, "unit": "kN"}')
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == {
+    shown = json.loads(result.stdout)
+    steps = shown.pop("steps")
+    assert [(step["step"], step["ok"]) for step in steps] == [
+        ("route", True),
+        ("payload", True),
+        ("format", True),
+        ("fields", True),
+        ("decode", True),
+        ("checks", True),
+    ]
+    assert shown == {
         "route": "factory-json",
         "readings": [
             {
@@ -64,16 +74,41 @@ def test_rubbish_is_refused_and_exits_1(payload: bytes) -> None:
 def test_a_topic_without_a_route_is_refused() -> None:
     shown = json.loads(run(b"1", topic="elsewhere").stdout)
     assert shown["route"] is None
+    assert shown["steps"][0]["says"][1:] == [
+        "nearest filters:",
+        'factory-json (factory/{work_unit}/sensors/{sensor}/data): level 1 is "elsewhere", the filter has "factory"',
+        'factory-csv (factory/{work_unit}/sensors/{sensor}/csv): level 1 is "elsewhere", the filter has "factory"',
+    ]
     assert [refused["code"] for refused in shown["refused"]] == ["no_route"]
 
 
-def test_words_go_to_stderr_and_readings_to_stdout() -> None:
-    result = run(b'[{"value": 1.25}, {"value": "x"}]', as_json=False)
+def test_people_get_short_steps_of_at_most_80_columns() -> None:
+    result = run(b'[{"value": 1.25, "timestamp": "2026-01-01T00:00:00Z"}, {"value": "x"}]', as_json=False)
     assert result.exit_code == 1
-    assert "press" in result.stdout
-    assert "1.25" in result.stdout
-    assert "route: factory-json" in result.stderr
-    assert 'refused: decode, value_not_number: the value "x" does not read as a number' in result.stderr
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines == [
+        "topic        factory/line1/sensors/press/data",
+        "route        factory-json: factory/{work_unit}/sensors/{sensor}/data",
+        "             work unit line1, sensor press",
+        'payload      70 bytes, [{"value": 1.25, "timest …',
+        "format       json, transformer version 1",
+        "fields       [0].value = 1.25: value",
+        '             [0].timestamp = "2026-01-01T00:00:00Z": time',
+        '             [1].value = "x": value',
+        "decode       1 reading",
+        '             refused: decode, value_not_number: the value "x" does not read as',
+        "               a number (reading 2 of the message)",
+        "checks       1 of 1 pass: names, units, quality, time",
+        "readings     line1/press value = 1.25 at 2026-01-01T00:00:00.000000Z",
+        "result       would be loaded: 1; refused: 1",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--topic", "a", "--from-dead-letter", "1"], ["--from-staged", "no-number"]])
+def test_it_asks_for_one_source(arguments: list[str]) -> None:
+    assert CliRunner().invoke(decode, arguments, input=b"1").exit_code == 2
 
 
 def test_the_users_route_file_is_the_one_asked(tmp_path: Path) -> None:

@@ -196,3 +196,28 @@ def test_staging_upload_says_what_is_wrong_with_the_store(shell: Shell, monkeypa
         result = shell("staging", *command.split())
         assert isinstance(result.exception, ObjectStoreError)
         assert f"s3://plant/staging: cannot list: {endpoint} does not answer" in str(result.exception)
+
+
+def test_decode_explains_a_message_from_the_field_as_it_was_received(loaded: Shell) -> None:
+    staged = loaded.json("decode", "--from-staged", "a:1", "--json")
+    assert [(reading["metric"], reading["value"], reading["unit"]) for reading in staged["readings"]] == [
+        ("value", 1.5, "bar")
+    ]
+    (letter,) = loaded.json("dead-letters", "list", "--json")
+    refused = loaded("decode", "--from-dead-letter", str(letter["id"]), "--json")
+    assert refused.exit_code == 1
+    assert [entry["code"] for entry in json.loads(refused.stdout)["refused"]] == ["invalid_json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--from-staged", "a:9"], "a has no message 9: it holds 1 to 3"),
+        (["--from-staged", "b:1"], "there is no sealed micro-batch b"),
+        (["--from-dead-letter", "999"], "999"),
+    ],
+)
+def test_decode_says_what_is_not_there(loaded: Shell, arguments: list[str], why: str) -> None:
+    failed = loaded("decode", *arguments)
+    assert failed.exit_code == 1
+    assert why in str(failed.exception)

@@ -1,0 +1,35 @@
+"""Options of commands that take a message from the field: out of the staging area, or one that became a dead letter."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from sensor_platform.cli.connecting import command_database, command_settings
+
+if TYPE_CHECKING:
+    from sensor_platform.pipeline.message import OneMessage
+
+from_staged = click.option(
+    "--from-staged", "staged", metavar="MICRO_BATCH:SEQUENCE", help="A staged message, as `trace` names it."
+)
+from_dead_letter = click.option(
+    "--from-dead-letter", "dead_letter", type=int, metavar="ID", help="The message of this dead letter."
+)
+
+
+def message_from(staged: str | None, dead_letter: int | None) -> "OneMessage":
+    """The message that one of the two options names."""
+    settings = command_settings()
+    if staged is not None:
+        from sensor_platform.pipeline.message import staged_message
+        from sensor_platform.staging.store import open_staging
+
+        micro_batch, _, sequence = staged.rpartition(":")
+        if not micro_batch or not sequence.isdecimal():
+            raise click.UsageError(f'--from-staged: "{staged}" is not MICRO_BATCH:SEQUENCE')
+        return staged_message(open_staging(settings), micro_batch, int(sequence))
+    from sensor_platform.dead_letters.store import message_of
+
+    assert dead_letter is not None
+    with command_database(settings) as database:
+        return message_of(database, dead_letter)

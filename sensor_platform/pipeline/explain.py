@@ -1,0 +1,161 @@
+"""What becomes of one message, step by step: route, compression, format, fields, conversions, checks.
+
+The verdict is that of `decode` and `validate`, which every message goes through; the steps only say how it came about.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sensor_platform.pipeline.decode import DecodedMessages, decode
+from sensor_platform.pipeline.fields import conversions, fields
+from sensor_platform.pipeline.message import OneMessage
+from sensor_platform.routes.model import Route, Routes
+from sensor_platform.routes.nearest import nearest
+from sensor_platform.transformers import registry
+from sensor_platform.transformers.compression import unpacked
+from sensor_platform.transformers.contract import WHOLE_MESSAGE, Refusal
+from sensor_platform.transformers.leaves import RefusedValueError
+from sensor_platform.validation.readings import Validated, validate
+
+SHOWN_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that was done; `ok` False: it refused something. `says` are sentences, a line each."""
+
+    step: str
+    ok: bool
+    says: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`readings` has READING_COLUMNS: those that would be loaded. `refusals` in the order of the payload."""
+
+    route: str | None
+    steps: tuple[Step, ...]
+    readings: pd.DataFrame
+    refusals: list[Refusal]
+    ignored: bool
+
+
+def explain(message: OneMessage, routes: Routes, *, max_payload_bytes: int) -> Explanation:
+    """What `message` becomes with these routes. Limits and units that stand in the database are not asked."""
+    table = message.table()
+    decoded = decode(table, routes, max_payload_bytes=max_payload_bytes)
+    validated = _validate(decoded, table["received_at"].cast("int64")[0].as_py())
+    return Explanation(
+        route=decoded.route_of[0],
+        steps=tuple(_steps(message, routes, decoded, validated, max_payload_bytes)),
+        readings=validated.accepted,
+        refusals=sorted([*decoded.refusals, *validated.refusals], key=lambda refusal: refusal.ordinal),
+        ignored=bool(decoded.ignored[0]),
+    )
+
+
+def _validate(decoded: DecodedMessages, received_us: int) -> Validated:
+    readings = decoded.readings
+    return validate(
+        readings.assign(
+            received_at=received_us,
+            series_unit=pd.Series([None] * len(readings), index=readings.index, dtype=object),
+            minimum=np.nan,
+            maximum=np.nan,
+        )
+    )
+
+
+def _steps(
+    message: OneMessage, routes: Routes, decoded: DecodedMessages, validated: Validated, max_bytes: int
+) -> Iterator[Step]:
+    name = decoded.route_of[0]
+    if name is None:
+        yield _no_route(message, routes, decoded)
+        return
+    route = routes[name]
+    yield _route(message, routes, route)
+    if route.ignore:
+        return
+    yield _payload(message.payload, max_bytes)
+    payload = message.payload
+    if len(payload) > max_bytes:
+        return
+    if route.compression != "none":
+        step, payload = _compression(payload, route, max_bytes)
+        yield step
+        if not step.ok:
+            return
+    version = registry.get(route.format).version
+    yield Step("format", True, (f"{route.format}, transformer version {version}",))
+    yield from _content(payload, route, decoded)
+    yield _decoded(decoded)
+    if len(decoded.readings):
+        yield _checks(validated)
+    if decoded.ignored[0]:
+        yield Step("retained", True, ("retained, without a time of its own: ignored (the route may say retained)",))
+
+
+def _no_route(message: OneMessage, routes: Routes, decoded: DecodedMessages) -> Step:
+    near = [f"{miss.route.name} ({miss.route.filter}): {miss.why}" for miss in nearest(routes, message.topic_text)]
+    heading = ("nearest filters:",) if near else ()
+    return Step("route", False, (*map(_sentence, decoded.refusals), *heading, *near))
+
+
+def _route(message: OneMessage, routes: Routes, route: Route) -> Step:
+    topic = message.topic_text
+    identity = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in (route.match(topic) or {}).items())
+    others = [other for other in routes if other.name != route.name and other.match(topic) is not None]
+    says = [f"{route.name}: {route.filter}", *([identity] if identity else [])]
+    says += [f"{other.name} ({other.filter}) matches too, and is less specific" for other in others]
+    return Step("route", True, (*says, "the route says ignore") if route.ignore else tuple(says))
+
+
+def _payload(payload: bytes, max_bytes: int) -> Step:
+    start = payload[:SHOWN_BYTES]
+    printable = start.isascii() and start.decode("latin-1").isprintable()
+    says = f"{len(payload)} bytes" + (f", {start.decode() if printable else start.hex(' ')}" if start else "")
+    says += " …" if len(payload) > SHOWN_BYTES else ""
+    if len(payload) > max_bytes:
+        return Step("payload", False, (says, f"more than MQTT_MAX_PAYLOAD_BYTES={max_bytes}"))
+    return Step("payload", True, (says,))
+
+
+def _compression(payload: bytes, route: Route, max_bytes: int) -> tuple[Step, bytes]:
+    try:
+        whole = unpacked(payload, route.compression, max_bytes=max_bytes)
+    except RefusedValueError as refused:
+        return Step("compression", False, (f"{refused.code}: {refused.detail}",)), b""
+    return Step("compression", True, (f"{route.compression}: {len(payload)} bytes hold {len(whole)}",)), whole
+
+
+def _content(payload: bytes, route: Route, decoded: DecodedMessages) -> Iterator[Step]:
+    """What was found in the payload, and what the route makes of it, where the format can say so."""
+    found = fields(payload, route, set(decoded.readings["metric"]))
+    if found:
+        yield Step("fields", True, tuple(map(str, found)))
+    if converted := conversions(route):
+        yield Step("conversions", True, tuple(converted))
+
+
+def _decoded(decoded: DecodedMessages) -> Step:
+    count = len(decoded.readings)
+    says = [f"{count} reading{'' if count == 1 else 's'}"]
+    by_receipt = int(decoded.readings["timed_by_receipt"].sum())
+    if by_receipt:
+        says.append(f"{by_receipt} without a time of their own: timed by when the message was received")
+    return Step("decode", not decoded.refusals, (*says, *map(_sentence, decoded.refusals)))
+
+
+def _checks(validated: Validated) -> Step:
+    passed = len(validated.accepted)
+    says = (f"{passed} of {passed + len(validated.refusals)} pass: names, units, quality, time",)
+    return Step("checks", not validated.refusals, (*says, *map(_sentence, validated.refusals)))
+
+
+def _sentence(refusal: Refusal) -> str:
+    where = "" if refusal.ordinal == WHOLE_MESSAGE else f" (reading {refusal.ordinal + 1} of the message)"
+    return f"refused: {refusal.stage}, {refusal.code}: {refusal.detail}{where}"
