@@ -22,11 +22,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "metrics": ("metrics", "Print readings of a sensor."),
     "dead-letters": ("dead_letters", "List, show, retry or discard dead letters."),
     "trace": ("trace", "Show the bytes that a reading came from."),
-    "decode": ("decode", "Show what a payload becomes, without a database."),
+    "decode": ("decode", "Explain what a payload becomes, step by step."),
     "sensors": ("sensors", "List sensors, set their limits and their work units."),
     "alerts": ("alerts", "List alerts."),
     "staging": ("staging", "Upload what waits, delete what is old."),
-    "routes": ("routes", "Check the route file."),
+    "routes": ("routes", "Check the route file, test it with golden payloads."),
     "db": ("db", "Create or upgrade the tables."),
 }
 

@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sensor_platform.cli.cases import test
+
 if TYPE_CHECKING:
     from sensor_platform.routes.model import Routes
 
 
 @click.group()
 def routes() -> None:
-    """Check the route file; print its schema."""
+    """Check the route file, test it with golden payloads; print its schema."""
+
+
+routes.add_command(test)
 
 
 @routes.command()

@@ -221,3 +221,21 @@ def test_decode_says_what_is_not_there(loaded: Shell, arguments: list[str], why:
     failed = loaded("decode", *arguments)
     assert failed.exit_code == 1
     assert why in str(failed.exception)
+
+
+def test_a_case_from_the_field_holds_until_the_routes_change(
+    loaded: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (letter,) = loaded.json("dead-letters", "list", "--json")
+    written = loaded.json("routes", "test", "--from-dead-letter", str(letter["id"]), "rubbish", "--json")
+    assert written["refused"] == [{"ordinal": -1, "code": "invalid_json"}]
+    assert (tmp_path / "testcases" / "rubbish" / "message.txt").read_bytes() == b"rubbish"
+    assert loaded.json("routes", "test", "--from-staged", "a:1", "--json")["readings"][0]["unit"] == "bar"
+    told = loaded.json("routes", "test", "--json")
+    assert [(case["name"], case["ok"]) for case in told["cases"]] == [("a-1", True), ("rubbish", True)]
+    again = loaded("routes", "test", "--from-staged", "a:1")
+    assert (again.exit_code, "there is such a case already" in str(again.exception)) == (1, True)
+    assert loaded("routes", "test", "--from-staged", "a:1", "../../out").exit_code == 2
+    (tmp_path / "routes.yaml").write_text("routes: [{name: all, filter: '#', ignore: true}]\n")
+    assert loaded("routes", "test").exit_code == 1

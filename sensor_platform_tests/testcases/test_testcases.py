@@ -1,57 +1,39 @@
 """Every folder of testcases/ is a case: see README.md there."""
 
-import json
-from datetime import UTC, datetime
-from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sensor_platform.pipeline.decode import DecodedMessages, decode, one_message
+from sensor_platform.pipeline.cases import Became, described, differences, expected_of
+from sensor_platform.pipeline.decode import decode
+from sensor_platform.pipeline.message import OneMessage
+from sensor_platform.routes.cases import Case, read_case
 from sensor_platform.routes.file import parse_routes
-from sensor_platform.transformers.contract import Quality
-from sensor_platform.transformers.times import iso
+from sensor_platform.routes.model import Routes
 
 ROOT = Path(__file__).parent
 CASES = sorted(path.parent for path in ROOT.rglob("route.yaml"))
-RECEIVED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 USUAL = {"work_unit": "line1", "sensor": "press"}  # as the captures become
 
 
-def decode_case(folder: Path) -> DecodedMessages:
+def read(folder: Path) -> tuple[Case, Routes]:
     routes = parse_routes((folder / "route.yaml").read_text(encoding="utf-8"))
     (route,) = routes
     topic = route.filter.replace("{work_unit}", "line1").replace("{sensor}", "press")
-    (message,) = folder.glob("message.*")
-    payload = bytes.fromhex(message.read_text("ascii")) if message.suffix == ".hex" else message.read_bytes()
-    return decode(one_message(topic, payload, RECEIVED_AT), routes, max_payload_bytes=1_000_000)
+    return read_case(folder, root=ROOT, topic=topic), routes
 
 
-def as_case(row: dict[Any, Any]) -> dict[str, Any]:
-    """A reading as expected.json writes it."""
-    text_alone = row["value"] != row["value"] and row["text"] is not None
-    case = {name: row[name] for name in ("ordinal", "metric")} | {"time": iso(row["time"])}
-    case["value"] = None if text_alone else row["value"] if isfinite(row["value"]) else str(row["value"])
-    optional = {"text": row["text"], "unit": row["unit"], "timed_by_receipt": row["timed_by_receipt"] or None}
-    quality = Quality(row["quality"])
-    optional["quality"] = None if quality is Quality.GOOD else quality.name.lower()
-    optional |= {name: row[name] for name, usual in USUAL.items() if row[name] != usual}
-    return case | {name: entry for name, entry in optional.items() if entry is not None}
+def became(case: Case, routes: Routes) -> Became:
+    message = OneMessage(case.topic.encode(), case.payload, case.received_at, case.retain)
+    decoded = decode(message.table(), routes, max_payload_bytes=1_000_000)
+    return described(decoded.readings.to_dict("records"), decoded.refusals, usual=USUAL)
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda folder: "/".join(folder.relative_to(ROOT).parts))
 def test_a_case_decodes_as_its_folder_says(folder: Path) -> None:
-    decoded = decode_case(folder)
-    readings = decoded.readings.to_dict("records")
-    refused = [(refusal.ordinal, refusal.code) for refusal in decoded.refusals]
-    if (folder / "error.txt").exists():
-        assert refused == [(-1, (folder / "error.txt").read_text("utf-8").strip())]
-        assert readings == []
-    else:
-        expected = json.loads((folder / "expected.json").read_text("utf-8"))
-        assert [as_case(row) for row in readings] == expected["readings"]
-        assert refused == [(entry["ordinal"], entry["code"]) for entry in expected.get("refused", [])]
+    case, routes = read(folder)
+    diff = differences(expected_of(case), became(case, routes))
+    assert not diff, "\n".join(diff)
 
 
 def test_there_are_cases_of_each_format_that_comes_along() -> None:
