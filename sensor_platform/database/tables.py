@@ -150,10 +150,34 @@ ledger = sa.Table(
     sa.Column("run_id", sa.Text, index=True, comment="Dagster run of the last attempt"),
     _now("committed_at", "of the last attempt"),
     sa.Column("bytes_deleted_at", Timestamp, comment="when retention deleted its file; null: the bytes are kept"),
+    sa.Column(
+        "definitions_changed_at",
+        Timestamp,
+        comment="when it became known that a definition stands before it with which it was not decoded",
+    ),
     sa.Index(None, "committed_at"),
     sa.CheckConstraint("staged = accepted + partial + dead_lettered + duplicate + ignored", name="messages"),
     sa.CheckConstraint("decoded = inserted + duplicate_readings + refused", name="readings"),
     comment="One row a micro-batch: what became of each of its messages. Commits with the rows that it counts",
+)
+
+definition_content = sa.Table(
+    "definition_content",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True, comment="SHA-256 of the content in canonical form"),
+    sa.Column("content", JSONB, nullable=False),
+    comment="What messages say of later ones, each content once",
+)
+
+definition = sa.Table(
+    "definition",
+    metadata,
+    sa.Column("format", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text(collation="C"), primary_key=True, comment="whom it concerns, in the words of the format"),
+    sa.Column("micro_batch", sa.ForeignKey("ledger.id"), primary_key=True, autoincrement=False, index=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False, comment="of the message that says it"),
+    sa.Column("content", sa.ForeignKey("definition_content.digest"), nullable=False),
+    comment="Who says what of later messages: Sparkplug births, OPC UA metadata. Commits with the ledger row",
 )
 
 dead_letter_message = sa.Table(

@@ -4,7 +4,7 @@ Nothing here raises for what a machine sent, nor for what a custom transformer m
 until the guilty message stands alone, and is refused with its reason.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from sensor_platform.staging.format import SCHEMA
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.compression import unpacked
 from sensor_platform.transformers.contract import WHOLE_MESSAGE, Decoded, PayloadColumn, Refusal
+from sensor_platform.transformers.definitions import Definition, Definitions, check_definitions
 from sensor_platform.transformers.keeping import kept_contract, no_readings
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import is_storable, shown
@@ -41,6 +42,11 @@ class DecodedMessages:
     route_of: list[str | None]
     route_versions: dict[str, str] = field(default_factory=dict)
     transformer_versions: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, list[Definition]] = field(default_factory=dict)  # by format
+
+
+#: Format -> what messages outside of the table defined.
+DefinitionsOf = Callable[[str], Definitions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,17 @@ class _Topic:
     detail: str = ""
 
 
-def decode(messages: pa.Table, routes: Routes, *, max_payload_bytes: int) -> DecodedMessages:
-    """Readings and refusals of `messages` (columns of the staging SCHEMA)."""
+def decode(
+    messages: pa.Table,
+    routes: Routes,
+    *,
+    max_payload_bytes: int,
+    definitions_of: DefinitionsOf = lambda _format: Definitions(),
+) -> DecodedMessages:
+    """Readings and refusals of `messages` (columns of the staging SCHEMA), which stand in received order.
+
+    definitions_of: what is known beforehand; without it, only what the messages themselves define.
+    """
     verdicts, topic_of = _judge_topics(messages, routes)
     redelivered = _flags(pc.is_valid(messages["redelivery_of"]))
     ignored = ~redelivered & np.array([v.route is not None and v.route.ignore for v in verdicts], dtype=bool)[topic_of]
@@ -64,18 +79,29 @@ def decode(messages: pa.Table, routes: Routes, *, max_payload_bytes: int) -> Dec
     too_large = _flags(pc.greater(pc.binary_length(messages["payload"]), max_payload_bytes))
     frames: list[pd.DataFrame] = []
     used: dict[str, Route] = {}
+    definitions: dict[str, list[Definition]] = {}
     for route, topics in _by_route(verdicts):
         rows = np.flatnonzero(open_rows & np.isin(topic_of, topics))
         refusals += _refuse_large(messages, rows[too_large[rows]], max_payload_bytes)
+        found = definitions.setdefault(route.format, [])
         decoded = _decode_route(
-            messages, rows[~too_large[rows]], route, verdicts, topic_of, max_bytes=max_payload_bytes
+            messages,
+            rows[~too_large[rows]],
+            route,
+            verdicts,
+            topic_of,
+            max_bytes=max_payload_bytes,
+            definitions=definitions_of(route.format).overlaid(found),
         )
         decoded, again = _without_retained(decoded, messages, route)
         ignored[again] = True
+        ignored[decoded.ignored] = True
+        found += decoded.definitions
         frames.append(decoded.readings.assign(route=pd.Series(route.name, index=decoded.readings.index, dtype=object)))
         refusals += decoded.refusals
         used[route.name] = route
     readings = _in_order(frames)
+    ignored |= _only_defining(definitions, readings, refusals, len(messages))
     refusals += _refuse_silent(open_rows & ~ignored, readings, refusals)
     formats = {route.format for route in used.values()}
     names = [v.route.name if v.route is not None else None for v in verdicts]
@@ -87,6 +113,7 @@ def decode(messages: pa.Table, routes: Routes, *, max_payload_bytes: int) -> Dec
         route_of=[names[index] for index in topic_of.tolist()],
         route_versions={name: route.version for name, route in used.items()},
         transformer_versions={name: registry.get(name).version for name in sorted(formats & set(registry.known()))},
+        definitions={name: found for name, found in definitions.items() if found},
     )
 
 
@@ -165,6 +192,7 @@ def _decode_route(
     topic_of: np.ndarray,
     *,
     max_bytes: int,
+    definitions: Definitions,
 ) -> Decoded:
     topics = topic_of[rows].tolist()
     column = PayloadColumn(
@@ -172,39 +200,58 @@ def _decode_route(
         received_at=messages["received_at"].take(rows).cast(pa.int64()).to_numpy(),
         topics=[verdicts[index].topic for index in topics],
         captures=[verdicts[index].captures for index in topics],
+        definitions=definitions.taken(rows),
     )
     if route.compression == "none":
         return _decode_guarded(column, route).moved(rows)
-    return _joined(list(_decode_packed(column, route, max_bytes))).moved(rows)
+    return _decode_packed(column, route, max_bytes).moved(rows)
 
 
-def _decode_packed(column: PayloadColumn, route: Route, max_bytes: int) -> Iterator[Decoded]:
+def _decode_packed(column: PayloadColumn, route: Route, max_bytes: int) -> Decoded:
     """Unpacks and decodes a bounded piece at a time: what is small on the wire may be large here."""
+    parts: list[Decoded] = []
+    for places, payloads, refused in _unpacked_pieces(column, route, max_bytes):
+        taken = np.array(places, dtype=np.int64)
+        piece = replace(_after(column, parts).take(taken), payloads=payloads)
+        parts += [Decoded(no_readings(), refused), _decode_guarded(piece, route).moved(taken)]
+    return _joined(parts)
+
+
+def _unpacked_pieces(
+    column: PayloadColumn, route: Route, max_bytes: int
+) -> Iterator[tuple[list[int], list[bytes], list[Refusal]]]:
+    """Places and payloads of some PIECE_BYTES each, and who could not be unpacked on the way."""
     places: list[int] = []
     payloads: list[bytes] = []
+    refused: list[Refusal] = []
     size_bytes = 0
     for place, packed in enumerate(column.payloads):
         try:
             payloads.append(unpacked(packed, route.compression, max_bytes=max_bytes))
             places.append(place)
-        except RefusedValueError as refused:
-            yield Decoded(no_readings(), [Refusal(place, WHOLE_MESSAGE, refused.code, refused.detail)])
+        except RefusedValueError as err:
+            refused.append(Refusal(place, WHOLE_MESSAGE, err.code, err.detail))
             continue
         size_bytes += len(payloads[-1])
         if size_bytes >= PIECE_BYTES:
-            yield _decode_piece(column, places, payloads, route)
-            places, payloads, size_bytes = [], [], 0
-    yield _decode_piece(column, places, payloads, route)
+            yield places, payloads, refused
+            places, payloads, refused, size_bytes = [], [], [], 0
+    yield places, payloads, refused
 
 
-def _decode_piece(column: PayloadColumn, places: list[int], payloads: list[bytes], route: Route) -> Decoded:
-    taken = np.array(places, dtype=np.int64)
-    return _decode_guarded(replace(column.take(taken), payloads=payloads), route).moved(taken)
+def _after(column: PayloadColumn, parts: list[Decoded]) -> PayloadColumn:
+    """The column for who comes after `parts` of it, and knows what they defined."""
+    found = [definition for part in parts for definition in part.definitions]
+    return replace(column, definitions=column.definitions.overlaid(found))
 
 
 def _joined(parts: list[Decoded]) -> Decoded:
-    readings = pd.concat([part.readings for part in parts], ignore_index=True)
-    return Decoded(readings, [refusal for part in parts for refusal in part.refusals])
+    return Decoded(
+        pd.concat([part.readings for part in parts], ignore_index=True),
+        [refusal for part in parts for refusal in part.refusals],
+        [definition for part in parts for definition in part.definitions],
+        [message for part in parts for message in part.ignored],
+    )
 
 
 def _decode_guarded(column: PayloadColumn, route: Route) -> Decoded:
@@ -213,12 +260,17 @@ def _decode_guarded(column: PayloadColumn, route: Route) -> Decoded:
         return Decoded(no_readings())
     try:
         decoded = registry.get(route.format).transform(column, route)
-        return decoded if route.format in registry.BUILT_IN else kept_contract(decoded, len(column))
+        if route.format not in registry.BUILT_IN:
+            return kept_contract(decoded, len(column))
+        check_definitions(decoded.definitions, len(column))
+        return decoded
     except Exception as err:  # noqa: BLE001 - a transformer may be anybody's code: the message is refused, its bytes stay
         if len(column) == 1:
             return Decoded(no_readings(), [Refusal(0, WHOLE_MESSAGE, "transformer_failed", failure(err))])
-    halves = np.array_split(np.arange(len(column)), 2)
-    return _joined([_decode_guarded(column.take(half), route).moved(half) for half in halves])
+    parts: list[Decoded] = []
+    for half in np.array_split(np.arange(len(column)), 2):
+        parts.append(_decode_guarded(_after(column, parts).take(half), route).moved(half))
+    return _joined(parts)
 
 
 def _without_retained(decoded: Decoded, messages: pa.Table, route: Route) -> tuple[Decoded, np.ndarray]:
@@ -232,8 +284,19 @@ def _without_retained(decoded: Decoded, messages: pa.Table, route: Route) -> tup
         again &= _flags(messages["retain"])
     if again.any():
         kept = [refusal for refusal in decoded.refusals if not again[refusal.message]]
-        decoded = Decoded(readings[~again[places]], kept)
+        decoded = replace(decoded, readings=readings[~again[places]], refusals=kept)
     return decoded, np.flatnonzero(again)
+
+
+def _only_defining(
+    definitions: dict[str, list[Definition]], readings: pd.DataFrame, refusals: list[Refusal], count: int
+) -> np.ndarray:
+    """Messages that say something of others, and nothing else."""
+    only = np.zeros(count, dtype=bool)
+    only[[definition.message for found in definitions.values() for definition in found]] = True
+    only[readings["message"].to_numpy()] = False
+    only[[refusal.message for refusal in refusals]] = False
+    return only
 
 
 def _refuse_silent(open_rows: np.ndarray, readings: pd.DataFrame, refusals: list[Refusal]) -> list[Refusal]:

@@ -18,6 +18,7 @@ from sensor_platform.database import locks
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import ledger
 from sensor_platform.pipeline.counts import Made, count
+from sensor_platform.pipeline.definitions import write_definitions
 from sensor_platform.pipeline.letters import write_letters
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.standing import as_time, insert, remove
@@ -70,6 +71,8 @@ def load(
         _withdraw(connection, outcome, list(ids.values()), micro_batch, scope)
     stands, conflicting = insert(connection, rows, after_removal=not is_new)
     made = count(outcome, rows, stands, conflicting)
+    whole = [] if scope is Scope.MESSAGES else list(ids.values())
+    write_definitions(connection, outcome, micro_batch, whole=whole, is_new=is_new)
     write_letters(connection, outcome, micro_batch, is_new=is_new, next_attempt_at=next_attempt_at, by=by)
     _add_to_ledger(connection, made, [ids[source.name] for source in outcome.sources])
     if scope is not Scope.MESSAGES:

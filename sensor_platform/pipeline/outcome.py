@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from sensor_platform.database.copy import ReadingRows
 from sensor_platform.transformers.contract import Refusal
+from sensor_platform.transformers.definitions import Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Outcome:
     routes: dict[str, dict[str, str]] = field(default_factory=dict)
     transformers: dict[str, str] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
+    definitions: dict[str, list[Definition]] = field(default_factory=dict)  # by format
 
     def without(self, sources: set[str]) -> "Outcome":
         """The same without the micro-batches of these names."""
@@ -66,6 +68,10 @@ class Outcome:
             refusals=[
                 Refusal(int(place[r.message]), r.ordinal, r.code, r.detail) for r in self.refusals if rows[r.message]
             ],
+            definitions={
+                format_: [replace(one, message=int(place[one.message])) for one in found if rows[one.message]]
+                for format_, found in self.definitions.items()
+            },
         )
 
     def refuse(self, readings: np.ndarray, refusals: list[Refusal]) -> "Outcome":

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sensor_platform.database.copy import ReadingRows
 from sensor_platform.database.partitions import make_partitions
 from sensor_platform.pipeline.decode import DecodedMessages, decode
+from sensor_platform.pipeline.definitions import StoredDefinitions
 from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.series import Key, Seen, Series, look_up, register
 from sensor_platform.routes.model import Routes
@@ -65,7 +66,8 @@ def prepare(
 ) -> Outcome:
     """What `messages`, in received order, become. New series and missing partitions are made on the way."""
     started = time.perf_counter()
-    decoded = decode(messages, routes, max_payload_bytes=max_payload_bytes)
+    stored = StoredDefinitions(begin, sources, source_of, messages)
+    decoded = decode(messages, routes, max_payload_bytes=max_payload_bytes, definitions_of=stored.of)
     decoded_at = time.perf_counter()
     readings, refusals = _validate(decoded, messages, begin)
     readings, series_ids, mismatched = _with_series(readings, routes, begin)
@@ -85,6 +87,7 @@ def prepare(
         routes=_describe(decoded, routes),
         transformers=decoded.transformer_versions,
         samples=_samples(readings),
+        definitions=decoded.definitions,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sensor_platform.errors import DEAD_LETTER_CODES, Stage
+from sensor_platform.transformers.definitions import Definition, Definitions
 
 if TYPE_CHECKING:
     from sensor_platform.routes.model import Route
@@ -55,6 +56,7 @@ class PayloadColumn:
     received_at: np.ndarray  # int64, microseconds since 1970 UTC
     topics: Sequence[str]
     captures: Sequence[dict[str, str]]  # named captures of the route's filter, one dict a message (shared between them)
+    definitions: Definitions = field(default_factory=Definitions)  # what other messages said of these
 
     def __len__(self) -> int:
         return len(self.payloads)
@@ -67,6 +69,7 @@ class PayloadColumn:
             received_at=self.received_at[places],
             topics=[self.topics[place] for place in chosen],
             captures=[self.captures[place] for place in chosen],
+            definitions=self.definitions.taken(places),
         )
 
 
@@ -86,16 +89,23 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a payload column became. A message in neither part yields nothing and is refused as `no_readings`."""
+    """What a payload column became. A message in no part of it yields nothing and is refused as `no_readings`.
+
+    definitions: what messages say of later ones; a message that does only that is counted as ignored.
+    ignored: messages that have nothing to say by a rule of the format: commands, a keep-alive. None has a reading.
+    """
 
     readings: pd.DataFrame
     refusals: list[Refusal] = field(default_factory=list)
+    definitions: list[Definition] = field(default_factory=list)
+    ignored: list[int] = field(default_factory=list)
 
     def moved(self, places: np.ndarray) -> "Decoded":
         """The same, of messages that stand at `places` of a larger column."""
         readings = self.readings.assign(message=places[self.readings["message"].to_numpy(np.int64)])
         refusals = [replace(refusal, message=int(places[refusal.message])) for refusal in self.refusals]
-        return Decoded(readings, refusals)
+        definitions = [replace(each, message=int(places[each.message])) for each in self.definitions]
+        return Decoded(readings, refusals, definitions, [int(places[message]) for message in self.ignored])
 
 
 Transformer = Callable[[PayloadColumn, "Route"], Decoded]

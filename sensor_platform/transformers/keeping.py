@@ -7,6 +7,7 @@ import pandas as pd
 
 from sensor_platform.errors import DEAD_LETTER_CODES
 from sensor_platform.transformers.contract import READING_COLUMNS, WHOLE_MESSAGE, Decoded, Quality
+from sensor_platform.transformers.definitions import check_definitions
 from sensor_platform.transformers.numbers import is_storable
 
 DTYPES: dict[str, type] = {
@@ -46,7 +47,11 @@ def kept_contract(decoded: Any, count: int) -> Decoded:
         raise ValueError("the transformer's readings have a quality that is not 0, 1 or 2")
     _check_places(readings, decoded, count)
     _check_texts(readings, decoded)
-    return Decoded(readings, decoded.refusals)
+    check_definitions(decoded.definitions, count)
+    heard = {*readings["message"].tolist(), *(refusal.message for refusal in decoded.refusals)}
+    if not set(decoded.ignored) <= set(range(count)) - heard:
+        raise ValueError("the transformer ignores a message that is not there, or that it has readings or refusals of")
+    return Decoded(readings, decoded.refusals, decoded.definitions, decoded.ignored)
 
 
 def _column(column: pd.Series, dtype: type) -> pd.Series:

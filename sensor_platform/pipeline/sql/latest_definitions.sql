@@ -1,0 +1,6 @@
+-- The newest definition of each key in received order.
+SELECT DISTINCT ON (definition.key) definition.key, definition.content
+FROM sensor_platform.definition
+JOIN sensor_platform.ledger ON ledger.id = definition.micro_batch
+WHERE definition.format = :format AND definition.key = ANY(CAST(:keys AS text[]))
+ORDER BY definition.key, ledger.first_received_at DESC, ledger.name DESC, definition.sequence DESC

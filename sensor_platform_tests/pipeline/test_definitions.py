@@ -1,0 +1,167 @@
+"""What messages say of later ones: kept across micro-batches, told again, and found at the place of a message.
+
+The format here is a small one: `+name` defines what the device's letter means, `letter=value` is data in its words.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from sensor_platform.database.engine import Database
+from sensor_platform.dead_letters.retry import retry
+from sensor_platform.pipeline.accounting import mismatches
+from sensor_platform.pipeline.decode import decode
+from sensor_platform.pipeline.definitions import latest, outdated
+from sensor_platform.pipeline.mode import Mode
+from sensor_platform.routes.model import Route, Routes
+from sensor_platform.settings import Settings
+from sensor_platform.staging.store import LocalStaging
+from sensor_platform.transformers import registry
+from sensor_platform.transformers.contract import READING_COLUMNS, Decoded, PayloadColumn, Refusal
+from sensor_platform.transformers.definitions import Timeline
+from sensor_platform_tests.pipeline.staged import HOUR, Message, load, rows, stage
+from sensor_platform_tests.transformers.decoding import table_of
+
+ROUTES = Routes([Route(name="r", filter="factory/{work_unit}/sensors/{sensor}/data", format="defining")])
+HOURS = [HOUR + timedelta(hours=number) for number in range(4)]
+
+
+def decode_defining(column: PayloadColumn, _route: Route) -> Decoded:
+    timeline = Timeline(column.definitions)
+    readings: list[tuple[Any, ...]] = []
+    refusals = []
+    for message, payload in enumerate(column.payloads):
+        sensor, text = column.captures[message]["sensor"], payload.decode()
+        if text == "raise" and len(column) > 1:
+            raise RuntimeError(text)
+        if text.startswith("+"):
+            timeline.define(message, sensor, {"name": text[1:]})
+            continue
+        content = timeline.latest(sensor, message)
+        if content is None:
+            refusals.append(Refusal(message, -1, "invalid_frame", "nothing is known of it"))
+            continue
+        value = float(len(text))
+        at = int(column.received_at[message])
+        readings.append((message, 0, "press", sensor, content["name"], at, False, value, text, None, 0))
+    frame = pd.DataFrame(readings, columns=list(READING_COLUMNS)).astype({"text": object, "unit": object})
+    return Decoded(frame, refusals, timeline.found)
+
+
+@pytest.fixture(autouse=True)
+def _format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._registered, "defining", registry.Registered("defining", "1", decode_defining))
+
+
+def say(*texts: str, sensor: str = "p1") -> list[Message]:
+    return [Message(text.encode(), topic=f"factory/press/sensors/{sensor}/data") for text in texts]
+
+
+def told(database: Database) -> list[tuple[str, str]]:
+    """(metric, text) by time."""
+    query = "SELECT series.metric, text FROM metric JOIN series ON series.id = metric.series ORDER BY time, ordinal"
+    return [(name, text) for name, text in rows(database, query)]
+
+
+def staged_at(staging: LocalStaging, number: int, *texts: str, at: datetime | None = None) -> None:
+    stage(staging, f"a-{number}", say(*texts), hour=HOURS[number], first_sequence=100 * number, received_at=at)
+
+
+def test_a_definition_holds_in_the_micro_batches_after_it(database: Database, staging: LocalStaging) -> None:
+    staged_at(staging, 0, "+force", "a")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 1, "b", "+stroke", "c")
+    report = load(staging, database, using=ROUTES)
+    assert told(database) == [("force", "a"), ("force", "b"), ("stroke", "c")]
+    # A message that only defines is neither lost nor a dead letter.
+    assert (report.messages.accepted, report.messages.ignored) == (2, 1)
+    assert latest(database, "defining", ["p1", "p2"]) == {"p1": {"name": "stroke"}}
+
+
+def test_an_hour_made_again_uses_what_was_in_force_then(database: Database, staging: LocalStaging) -> None:
+    for number, texts in enumerate([("+force", "a"), ("b",), ("+stroke", "c"), ("d",)]):
+        staged_at(staging, number, *texts)
+    load(staging, database, using=ROUTES)
+    expected = [("force", "a"), ("force", "b"), ("stroke", "c"), ("stroke", "d")]
+    assert told(database) == expected
+    for hour in (HOURS[1], HOURS[0], HOURS[3]):
+        load(staging, database, using=ROUTES, mode=Mode.AGAIN, hour=hour)
+    assert told(database) == expected
+    assert outdated(database) == {}
+    assert len(rows(database, "SELECT FROM definition")) == 2
+    assert mismatches(database) == []
+
+
+def test_data_that_came_first_waits_and_is_retried_with_what_was_in_force_at_its_place(
+    database: Database, staging: LocalStaging
+) -> None:
+    staged_at(staging, 1, "b", "+stroke", "c")
+    load(staging, database, using=ROUTES)
+    assert told(database) == [("stroke", "c")]
+    staged_at(staging, 0, "+force", "a")
+    load(staging, database, using=ROUTES)
+    # The ledger says who was decoded without it.
+    assert outdated(database) == {HOURS[1]: 1}
+    retried = retry(database, ROUTES, settings=Settings(), ids=[1])
+    assert retried.states == {"resolved": 1}
+    assert told(database) == [("force", "a"), ("force", "b"), ("stroke", "c")]
+
+
+def test_what_an_older_definition_decoded_is_marked_and_mended_by_making_it_again(
+    database: Database, staging: LocalStaging
+) -> None:
+    for number, texts in ((0, ("+force", "a")), (2, ("c",)), (3, ("+speed", "d"))):
+        staged_at(staging, number, *texts)
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 1, "+stroke", "b")
+    load(staging, database, using=ROUTES)
+    assert told(database) == [("force", "a"), ("stroke", "b"), ("force", "c"), ("speed", "d")]
+    # Hour 3 holds the next definition: what comes after that is right.
+    assert outdated(database) == {HOURS[2]: 1, HOURS[3]: 1}
+    for hour in outdated(database):
+        load(staging, database, using=ROUTES, mode=Mode.AGAIN, hour=hour)
+    assert told(database) == [("force", "a"), ("stroke", "b"), ("stroke", "c"), ("speed", "d")]
+    assert outdated(database) == {}
+
+
+def test_one_that_says_what_was_in_force_marks_nothing(database: Database, staging: LocalStaging) -> None:
+    staged_at(staging, 0, "+force", "a")
+    staged_at(staging, 2, "c")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 1, "+force")
+    load(staging, database, using=ROUTES)
+    assert outdated(database) == {}
+    assert len(rows(database, "SELECT FROM definition")) == 2
+    assert len(rows(database, "SELECT FROM definition_content")) == 1
+
+
+def test_micro_batches_that_interleave_share_one_timeline(database: Database, staging: LocalStaging) -> None:
+    """A group that is made again stands around a micro-batch that is not in it."""
+    minute = timedelta(minutes=1)
+    stage(staging, "a", say("+force", "a"), first_sequence=1)
+    stage(staging, "b", say("b", "+stroke"), first_sequence=1, received_at=HOUR + minute)
+    stage(staging, "c", say("c"), first_sequence=10, received_at=HOUR + 2 * minute)
+    load(staging, database, using=ROUTES)
+    (staging.path(next(each for each in staging.micro_batches() if each.name == "b"))).unlink()
+    load(staging, database, using=ROUTES, mode=Mode.AGAIN)
+    assert told(database) == [("force", "a"), ("force", "b"), ("stroke", "c")]
+
+
+def test_a_failed_load_leaves_no_definition(database: Database, staging: LocalStaging) -> None:
+    staged_at(staging, 0, "+force", "a")
+    with database.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE sensor_platform.ledger ADD CONSTRAINT none_today CHECK (staged < 2)"))
+    with pytest.raises(Exception, match="none_today"):
+        load(staging, database, using=ROUTES)
+    assert rows(database, "SELECT FROM definition") == []
+
+
+def test_a_column_that_is_halved_keeps_its_timeline() -> None:
+    table = table_of([b"+force", b"a", b"raise", b"b", b"+stroke", b"c"])
+    decoded = decode(table, ROUTES, max_payload_bytes=1000)
+    assert decoded.readings["metric"].tolist() == ["force", "force", "force", "stroke"]
+    assert [one.message for one in decoded.definitions["defining"]] == [0, 4]
+    assert decoded.ignored.tolist() == [True, False, False, False, True, False]
