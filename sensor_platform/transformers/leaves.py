@@ -10,6 +10,8 @@ from sensor_platform.transformers.numbers import GREATEST_INTEGER, LEAST_INTEGER
 
 #: Deeper than any device nests its values; well inside Python's own recursion limit.
 MAX_DEPTH = 64
+#: Of all names together; ten thousand metrics of a usual device have a tenth of it.
+MAX_NAME_CHARACTERS_A_MESSAGE = 4 * 2**20
 
 
 class RefusedValueError(Exception):
@@ -21,9 +23,34 @@ class RefusedValueError(Exception):
         self.detail = detail
 
 
-def leaves(tree: dict[str, Any], left_out: tuple[Any, ...], *, texts: bool = False) -> Iterator[tuple[str, Any]]:
+class NamesMade:
+    """The names put together for one message, each kept once: a long one above many leaves would fill the memory."""
+
+    __slots__ = ("_characters", "_known")
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        self._characters = 0
+
+    def made(self, name: str) -> str:
+        """`name`, the same object each time. Raises RefusedValueError where all together are too long."""
+        known = self._known.get(name)
+        if known is not None:
+            return known
+        self._characters += len(name)
+        if self._characters > MAX_NAME_CHARACTERS_A_MESSAGE:
+            detail = f"the names of a message's metrics have more than {MAX_NAME_CHARACTERS_A_MESSAGE} characters"
+            raise RefusedValueError("names_too_long", f"{detail}, at {shown(name)}")
+        self._known[name] = name
+        return name
+
+
+def leaves(
+    tree: dict[str, Any], left_out: tuple[Any, ...], *, texts: bool = False, names: NamesMade | None = None
+) -> Iterator[tuple[str, Any]]:
     """Every leaf but null (and strings, without `texts`), by dotted path, in document order; elements of an array by
-    their place."""
+    their place. `names`: those of the whole message, where the tree is a part of one."""
+    names = names or NamesMade()
     for name, leaf in tree.items():
         kind = type(leaf)
         if kind is float or kind is int:
@@ -31,20 +58,22 @@ def leaves(tree: dict[str, Any], left_out: tuple[Any, ...], *, texts: bool = Fal
                 yield name, leaf
         elif (texts or kind is not str) and leaf is not None and name not in left_out:
             if kind is dict or kind is list:
-                yield from _nested(name, leaf, 1, texts)
+                yield from _nested(name, leaf, 1, texts, names)
             else:
                 yield name, leaf
 
 
-def _nested(path: str, tree: dict[str, Any] | list[Any], depth: int, texts: bool) -> Iterator[tuple[str, Any]]:
+def _nested(
+    path: str, tree: dict[str, Any] | list[Any], depth: int, texts: bool, names: NamesMade
+) -> Iterator[tuple[str, Any]]:
     if depth > MAX_DEPTH:
         raise RefusedValueError("too_deep", f"nested deeper than {MAX_DEPTH} levels at {shown(path)}")
     for name, leaf in tree.items() if isinstance(tree, dict) else enumerate(tree):
         kind = type(leaf)
         if kind is dict or kind is list:
-            yield from _nested(f"{path}.{name}", leaf, depth + 1, texts)
+            yield from _nested(names.made(f"{path}.{name}"), leaf, depth + 1, texts, names)
         elif (texts or kind is not str) and leaf is not None:
-            yield f"{path}.{name}", leaf
+            yield names.made(f"{path}.{name}"), leaf
 
 
 def metric_name(name: Any) -> str:

@@ -1,0 +1,279 @@
+"""OPC UA PubSub: what asyncua encodes is read back, metadata names what comes after it, and any bytes get an answer."""
+
+import json
+import math
+import os
+import struct
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asyncua import ua
+from asyncua.pubsub import uadp
+from asyncua.ua.ua_binary import struct_to_binary
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sensor_platform.errors import DEAD_LETTER_CODES
+from sensor_platform.pipeline.decode import DecodedMessages
+from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads
+
+AT = datetime(2025, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
+AT_US = 1_748_779_200_123_456
+PUBLISHER = 2234
+WRITER = 5
+
+V = ua.VariantType
+RANGES = {
+    V.SByte: (-(2**7), 2**7 - 1), V.Byte: (0, 2**8 - 1), V.Int16: (-(2**15), 2**15 - 1), V.UInt16: (0, 2**16 - 1),
+    V.Int32: (-(2**31), 2**31 - 1), V.UInt32: (0, 2**32 - 1), V.Int64: (-(2**63), 2**63 - 1), V.UInt64: (0, 2**64 - 1),
+}  # fmt: skip
+NUMBERS = st.one_of(
+    *(st.builds(ua.Variant, st.integers(*limits), st.just(kind)) for kind, limits in RANGES.items()),
+    st.builds(ua.Variant, st.floats(width=32, allow_nan=False, allow_infinity=False), st.just(V.Float)),
+    st.builds(ua.Variant, st.floats(allow_nan=False, allow_infinity=False), st.just(V.Double)),
+    st.builds(ua.Variant, st.booleans(), st.just(V.Boolean)),
+)
+ARRAYS = st.builds(ua.Variant, st.lists(st.integers(*RANGES[V.Int32]), min_size=1, max_size=5), st.just(V.Int32))
+PUBLISHERS = st.one_of(
+    st.builds(ua.Byte, st.integers(1, 255)),
+    st.builds(ua.UInt16, st.integers(1, 2**16 - 1)),
+    st.builds(ua.UInt32, st.integers(1, 2**32 - 1)),
+    st.builds(ua.String, st.text("abc/é", min_size=1, max_size=5)),
+)
+
+
+def network_message(payload: Any, *, publisher: Any = None, time: datetime | None = AT) -> bytes:
+    message = uadp.UadpNetworkMessage(
+        Header=uadp.UadpHeader(publisher or ua.UInt16(PUBLISHER)),
+        DataSetPayloadHeader=[ua.UInt16(WRITER)],
+        Timestamp=time,
+        Payload=[payload],
+    )
+    return bytes(message.to_binary())
+
+
+def metadata(*fields: tuple[str, int], name: str = "oven", major: int = 7) -> bytes:
+    """An announcement. The structure is asyncua's; its header by hand, since asyncua does not encode it."""
+    described = ua.DataSetMetaDataType(
+        Name=name,
+        Namespaces=["urn:a", "urn:b"],
+        EnumDataTypes=[ua.EnumDescription(Name=ua.QualifiedName("Mode", 1))],
+        SimpleDataTypes=[ua.SimpleTypeDescription(Name=ua.QualifiedName("Count", 1))],
+        Fields=[
+            ua.FieldMetaData(
+                Name=field,
+                BuiltInType=ua.Byte(kind),
+                ValueRank=ua.Int32(-1),
+                Properties=[ua.KeyValuePair(ua.QualifiedName("EngineeringUnits", 0), ua.Variant("C"))],
+            )
+            for field, kind in fields
+        ],
+        ConfigurationVersion=ua.ConfigurationVersionDataType(ua.UInt32(major), ua.UInt32(1)),
+    )
+    head = bytes([0x91, 0x81, 0x08]) + struct.pack("<HBHH", PUBLISHER, 2, 1, WRITER)
+    return head + struct_to_binary(described) + bytes(4)
+
+
+def read(*payloads: bytes, text: bool = False, allow_nan: bool = False, **options: Any) -> DecodedMessages:
+    return decode_payloads(*payloads, format_="opcua", text=text, allow_nan=allow_nan, options=options)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=8), PUBLISHERS)
+def test_numbers_that_asyncua_encodes_are_read_back(variants: list[ua.Variant], publisher: Any) -> None:
+    payload = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), variants), publisher=publisher)
+    decoded = read(payload, unnamed="number", sensor="publisher_id", work_unit="dataset_writer_id")
+    assert codes(decoded) == []
+    assert decoded.readings["value"].tolist() == [float(variant.Value) for variant in variants]
+    large = [str(v.Value) if isinstance(v.Value, int) and abs(v.Value) > 2**53 else None for v in variants]
+    assert decoded.readings["text"].tolist() == large
+    assert set(decoded.readings["sensor"]) == {str(publisher)}
+    assert set(decoded.readings["work_unit"]) == {str(WRITER)}
+    assert set(decoded.readings["time"]) == {AT_US}
+
+
+STATUSES = st.sampled_from([0, 0x40900000, 0x80890000, 0xC0000000])
+
+
+@given(
+    st.lists(
+        st.builds(
+            ua.DataValue,
+            NUMBERS,
+            STATUSES.map(lambda code: ua.StatusCode(ua.UInt32(code))),
+            st.sampled_from([None, AT]),
+            st.sampled_from([None, AT]),
+            st.sampled_from([None, ua.UInt16(3)]),
+            st.sampled_from([None, ua.UInt16(4)]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_data_values_that_asyncua_encodes_are_read_back(values: list[ua.DataValue]) -> None:
+    payload = uadp.UadpDataSetDataValue(uadp.UadpDataSetMessageHeader(), values)
+    decoded = read(network_message(payload, time=None), unnamed="number")
+    assert codes(decoded) == []
+    assert decoded.readings["value"].tolist() == [float(value.Value.Value) for value in values]
+    assert decoded.readings["quality"].tolist() == [min(value.StatusCode.value >> 30, 2) for value in values]
+    assert decoded.readings["time"].tolist() == [AT_US if value.SourceTimestamp else RECEIVED_US for value in values]
+
+
+@given(ARRAYS)
+def test_an_array_is_a_metric_a_place(variant: ua.Variant) -> None:
+    payload = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), [variant]))
+    decoded = read(payload, fields=["phase"])
+    assert decoded.readings["value"].tolist() == variant.Value
+    assert decoded.readings["metric"].tolist() == [f"phase.{place}" for place in range(len(variant.Value))]
+
+
+SEED = network_message(
+    uadp.UadpDataSetDataValue(
+        uadp.UadpDataSetMessageHeader(Timestamp=AT),
+        [ua.DataValue(ua.Variant([1, 2], V.Int32)), ua.DataValue(ua.Variant("a", V.String))],
+    )
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(SEED) - 1), st.integers(0, 255)), max_size=4), st.integers(0, len(SEED)))
+def test_damaged_bytes_are_readings_or_a_reason(changes: list[tuple[int, int]], length: int) -> None:
+    payload = bytearray(SEED)
+    for place, byte in changes:
+        payload[place] = byte
+    answered(read(bytes(payload[:length]), unnamed="number", text=True))
+
+
+@given(st.binary(max_size=60), st.sampled_from(["auto", "json", "uadp"]))
+def test_any_bytes_are_readings_or_a_reason(payload: bytes, encoding: str) -> None:
+    answered(read(payload, unnamed="number", encoding=encoding))
+    answered(read(b"\x01\x01" + payload, unnamed="number", encoding=encoding))
+    answered(read(b"\x91\x81\x08" + payload, encoding=encoding))
+
+
+WORDS = st.sampled_from(
+    [
+        "MessageId",
+        "MessageType",
+        "Messages",
+        "Payload",
+        "Value",
+        "StatusCode",
+        "Status",
+        "Code",
+        "Type",
+        "Body",
+        "UaType",
+        "NodeId",
+        "MetaData",
+        "Fields",
+        "Name",
+        "PublisherId",
+        "Timestamp",
+        "SourceTimestamp",
+        "DisplayName",
+        "TypeId",
+        "Text",
+        "x",
+    ]
+)
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=2) | st.sampled_from(["ua-data", "NaN"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(DOCUMENTS)
+def test_any_document_is_readings_or_a_reason(document: Any) -> None:
+    answered(read(json.dumps(document).encode(), sensor="dataset_writer_name"))
+    answered(read(json.dumps({"Messages": [{"DataSetWriterId": 1, "Payload": document}]}).encode(), text=True))
+    answered(read(json.dumps({"MessageType": "ua-metadata", "MetaData": document}).encode()))
+
+
+def answered(decoded: DecodedMessages) -> None:
+    assert {refusal.message for refusal in decoded.refusals} | set(decoded.readings["message"]) == {0}
+    assert {refusal.code for refusal in decoded.refusals} <= DEAD_LETTER_CODES.keys() - {"transformer_failed"}
+
+
+def test_metadata_names_the_fields_of_what_comes_after_it() -> None:
+    variants = [ua.Variant(21.5, V.Double), ua.Variant(3, V.Int32)]
+    header = uadp.UadpDataSetMessageHeader(CfgMajorVersion=ua.UInt32(7))
+    data = network_message(uadp.UadpDataSetVariant(header, variants))
+    raw = network_message(uadp.UadpDataSetRaw(header, struct.pack("<di", 2.5, -3)))
+    decoded = read(metadata(("temperature", 11), ("count", 6)), data, raw, sensor="dataset_writer_name")
+    of_data = decoded.readings[decoded.readings["message"] > 0]
+    assert of_data["metric"].tolist() == ["temperature", "count"] * 2
+    assert of_data["value"].tolist() == [21.5, 3.0, 2.5, -3.0]
+    assert set(of_data["sensor"]) == {"oven"}
+
+
+def test_metadata_of_another_version_names_nothing() -> None:
+    header = uadp.UadpDataSetMessageHeader(CfgMajorVersion=ua.UInt32(8))
+    data = network_message(uadp.UadpDataSetVariant(header, [ua.Variant(21.5, V.Double)]))
+    decoded = read(metadata(("temperature", 11)), data)
+    assert (1, -1, "unknown_metadata") in codes(decoded)
+
+
+def variants_of(encoded: bytes) -> bytes:
+    """A network message with one Variant, of these bytes."""
+    return b"\x01\x01" + struct.pack("<H", 1) + encoded
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(b"\x80" + struct.pack("<i", 2**31 - 1), id="array of two thousand million nulls"),
+        pytest.param(b"\x8c" + struct.pack("<ii", 2**31 - 1, -4), id="texts of a negative length"),
+        pytest.param(b"\x8b" + struct.pack("<i", 2**31 - 1), id="doubles that are not there"),
+        pytest.param(b"\x98" + struct.pack("<i", 1), id="a variant cut short"),
+        pytest.param((b"\x98" + struct.pack("<i", 1)) * 5_000, id="variants in variants"),
+        pytest.param(b"\x19" + b"\x40" * 5_000, id="diagnostics in diagnostics"),
+    ],
+)
+def test_a_length_that_lies_costs_nothing(encoded: bytes) -> None:
+    answered(read(variants_of(encoded), unnamed="number"))
+
+
+def test_json_metadata_is_no_data_and_no_error() -> None:
+    """Its fields come with their names in every message."""
+    described = {"Name": "oven", "Fields": [{"Name": "t", "BuiltInType": 11}]}
+    about = {"MessageType": "ua-metadata", "PublisherId": "p", "DataSetWriterId": 1, "MetaData": described}
+    decoded = read(json.dumps(about).encode())
+    assert [code for _, _, code in codes(decoded)] in ([], ["no_readings"])
+
+
+def test_nan_is_taken_where_the_route_says_so() -> None:
+    decoded = read(b'{"Payload": {"a": "NaN", "b": {"Type": 11, "Body": "-Infinity"}}}', allow_nan=True)
+    first, second = decoded.readings["value"]
+    assert math.isnan(first)
+    assert second == -math.inf
+
+
+def recorded() -> Path:
+    folder = os.environ.get("SENSOR_PLATFORM_TEST_DATA")
+    path = Path(folder or "") / "devices" / "misc.jsonl"
+    if not folder or not path.is_file():
+        pytest.skip("SENSOR_PLATFORM_TEST_DATA has no devices/misc.jsonl")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "readings", "refused"),
+    [
+        (7, [("Temperature", 99.0, 1_585_092_655_989_146), ("Counter", 251.0, 1_585_092_655_989_146)], []),
+        (
+            8,
+            [("IsRotating", 1.0, RECEIVED_US), ("Override", 103.0, RECEIVED_US), ("IsUsedAsAxis", 0.0, RECEIVED_US)],
+            [],
+        ),
+        (9, [("Button", 1.0, 1_770_751_800_000_000)], []),
+        (10, [], ["no_readings"]),
+    ],
+)
+def test_messages_that_were_recorded(line: int, readings: list[tuple[str, float, int]], refused: list[str]) -> None:
+    entry = json.loads(recorded().read_text("utf-8").splitlines()[line - 1])
+    decoded = read(entry["payload"].encode())
+    columns = (decoded.readings[name].tolist() for name in ("metric", "value", "time"))
+    assert list(zip(*columns, strict=True)) == readings
+    assert [code for _, _, code in codes(decoded)] == refused
