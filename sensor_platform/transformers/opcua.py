@@ -3,29 +3,34 @@
 A field's own source time counts, else the time of its DataSetMessage, else that of the network message, else receipt.
 """
 
-from collections.abc import Callable, Iterator
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from pydantic import Field as Option
 
-from sensor_platform.transformers.contract import Decoded, PayloadColumn
+from sensor_platform.transformers.contract import WHOLE_MESSAGE, Decoded, PayloadColumn
+from sensor_platform.transformers.definitions import Timeline
 from sensor_platform.transformers.json import Unreadable, parse
 from sensor_platform.transformers.leaves import NamesMade, RefusedValueError
 from sensor_platform.transformers.mapping import LEAF_NAMES, ValueOption, WideOption
-from sensor_platform.transformers.numbers import OutOfRange, read_number, shown
+from sensor_platform.transformers.numbers import OutOfRange, is_storable, read_number, shown
 from sensor_platform.transformers.opcua_dataset import (
     TYPES,
     DataSetMessage,
     DataSetMetaData,
     Field,
     NamedField,
+    Source,
+    Words,
+    definition_key,
     scalars,
     severity,
 )
-from sensor_platform.transformers.opcua_json import Said, read_json
-from sensor_platform.transformers.opcua_uadp import read_uadp
+from sensor_platform.transformers.opcua_json import INVALID, Said, read_json
+from sensor_platform.transformers.opcua_uadp import keys_of, read_uadp
 from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
 from sensor_platform.transformers.table import MAX_METRICS, ReadingTable
 from sensor_platform.transformers.times import ABSENT
@@ -33,12 +38,19 @@ from sensor_platform.transformers.times import ABSENT
 if TYPE_CHECKING:
     from sensor_platform.routes.model import Route
 
-Source = Literal["publisher_id", "dataset_writer_id", "dataset_writer_name"]
 TypeName = Literal[
     "Boolean", "SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double", "String",
     "DateTime", "StatusCode",
 ]  # fmt: skip
-Readable = Iterator[Said | RefusedValueError]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a payload says; whose metadata concerns it; whether it is a refusal of the whole message."""
+
+    said: Iterator[Said | RefusedValueError]
+    keys: Sequence[str] = ()
+    whole: bool = False
 
 
 class FieldOption(FormatOptions):
@@ -77,11 +89,11 @@ class OpcuaOptions(FormatOptions):
         wide = WideOption(include=self.include, exclude=self.exclude, values=self.values)
         return lru_cache(maxsize=LEAF_NAMES)(wide.of_leaf)
 
-    def declared(self, publisher_id: str | None, writer_id: str | None) -> DataSetMetaData | None:
+    def declared(self, writer_id: str | None) -> DataSetMetaData | None:
         """What the route itself says of the fields of a writer."""
         fields = self.writers.get(writer_id or "", self.fields)
         named = tuple(NamedField(each) if isinstance(each, str) else each.named for each in fields)
-        return DataSetMetaData(publisher_id, writer_id, fields=named) if named else None
+        return DataSetMetaData(fields=named) if named else None
 
 
 @transformer("opcua", version="1", columns=True, options=OpcuaOptions)
@@ -89,54 +101,81 @@ def decode_opcua(column: PayloadColumn, route: "Route") -> Decoded:
     walk = _Walk(column, route)
     if doubtful := walk.table.doubtful_messages():
         walk = _Walk(column, route, exactly=frozenset(doubtful))
-    return walk.table.finish()
+    return replace(walk.table.finish(), definitions=walk.timeline.found, ignored=walk.ignored)
 
 
 class _Walk:
-    """One pass over the messages of a column, in order: what one says of its fields holds for those after it."""
+    """One pass over the messages of a column, in order."""
 
     def __init__(self, column: PayloadColumn, route: "Route", *, exactly: frozenset[int] = frozenset()) -> None:
         self._options = options_of(route, OpcuaOptions)
         self._text = route.text
-        self._described: dict[tuple[str | None, str | None], DataSetMetaData] = {}
+        self.ignored: list[int] = []
+        self.timeline = Timeline(column.definitions)
         self.table = ReadingTable(column, route, names_sensors=True, any_number=True)
-        for message, payload in enumerate(column.payloads):
-            self._add(message, payload, exactly=message in exactly)
+        read = [self._read(message, payload, message in exactly) for message, payload in enumerate(column.payloads)]
+        self.timeline.expect(key for document in read for key in document.keys)
+        for message, document in enumerate(read):
+            self._add(message, document)
 
-    def _add(self, message: int, payload: bytes, *, exactly: bool) -> None:
-        ordinal = 0
-        names = NamesMade()
+    def _read(self, message: int, payload: bytes, exactly: bool) -> "_Read":
         try:
-            for said in self._read(payload, exactly):
-                if isinstance(said, RefusedValueError):
-                    self.table.refuse(message, said.code, said.detail, ordinal=ordinal)
-                    ordinal += 1
-                elif isinstance(said, DataSetMetaData):
-                    self._described[said.publisher_id, said.dataset_writer_id] = said
-                elif isinstance(said, DataSetMessage):
-                    ordinal = self._add_dataset(message, ordinal, said, names)
+            if not payload:
+                raise RefusedValueError("empty_payload", "the payload has no bytes")
+            if self._options.encoding == "uadp" or (self._options.encoding == "auto" and not _is_json(payload)):
+                about = partial(self._about, message)
+                number = self._options.unnamed == "number"
+                return _Read(read_uadp(payload, about, number_unnamed=number), keys_of(payload))
+            document = parse(payload, exactly=exactly)
+            if type(document) is Unreadable:
+                raise RefusedValueError(document.code, document.detail)
+            said = list(read_json(document))
         except RefusedValueError as refused:
-            self.table.refuse(message, refused.code, refused.detail, ordinal=ordinal or -1)
+            return _Read(iter([refused]), whole=True)
+        keys = (definition_key(each.publisher_id, each.dataset_writer_id) for each in said if _is_data(each))
+        return _Read(iter(said), [key for key in keys if key is not None])
 
-    def _read(self, payload: bytes, exactly: bool) -> Readable:
-        if not payload:
-            raise RefusedValueError("empty_payload", "the payload has no bytes")
-        if self._options.encoding == "uadp" or (self._options.encoding == "auto" and not _is_json(payload)):
-            return read_uadp(payload, self._known, number_unnamed=self._options.unnamed == "number")
-        document = parse(payload, exactly=exactly)
-        if type(document) is Unreadable:
-            raise RefusedValueError(document.code, document.detail)
-        return read_json(document)
+    def _add(self, message: int, read: "_Read") -> None:
+        ordinal, names, is_said = 0, NamesMade(), False
+        try:
+            for said in read.said:
+                match said:
+                    case RefusedValueError():
+                        self.table.refuse(
+                            message, said.code, said.detail, ordinal=WHOLE_MESSAGE if read.whole else ordinal
+                        )
+                        ordinal += 1
+                    case DataSetMetaData():
+                        self._define(message, said)
+                    case DataSetMessage():
+                        ordinal = self._add_dataset(message, ordinal, said, names)
+                        is_said = is_said or not said.is_keep_alive
+        except RefusedValueError as refused:
+            self.table.refuse(message, refused.code, refused.detail, ordinal=ordinal or WHOLE_MESSAGE)
+            return
+        if not ordinal and not is_said:
+            self.ignored.append(message)
 
-    def _known(self, publisher_id: str | None, writer_id: str | None) -> DataSetMetaData | None:
-        described = self._described.get((publisher_id, writer_id))
-        return described or self._options.declared(publisher_id, writer_id)
+    def _define(self, message: int, said: DataSetMetaData) -> None:
+        key = definition_key(said.publisher_id, said.dataset_writer_id)
+        if key is None:
+            raise RefusedValueError(INVALID, "metadata that does not name its publisher and its DataSetWriter")
+        if not all(is_storable(name) for name in (said.name or "", *(field.name for field in said.fields))):
+            raise RefusedValueError("text_not_storable", "a name in the metadata holds U+0000 or is not UTF-8")
+        self.timeline.define(message, key, said.content)
+
+    def _about(self, message: int, publisher_id: str | None, writer_id: str | None) -> DataSetMetaData | None:
+        """What is known of a writer: what it said last, or else what the route says."""
+        key = definition_key(publisher_id, writer_id)
+        content = None if key is None else self.timeline.latest(key, message)
+        return self._options.declared(writer_id) if content is None else DataSetMetaData.of_content(content)
 
     def _add_dataset(self, message: int, ordinal: int, dataset: DataSetMessage, names: NamesMade) -> int:
+        dataset = self._described(message, dataset)
         about = {
             name: found
             for name, source in (("sensor", self._options.sensor), ("work_unit", self._options.work_unit))
-            if source is not None and (found := getattr(dataset, source)) is not None
+            if source is not None and (found := dataset.named_by(source)) is not None
         }
         first = ordinal
         for field in dataset.fields:
@@ -153,6 +192,19 @@ class _Walk:
                     break
         return ordinal
 
+    def _described(self, message: int, dataset: DataSetMessage) -> DataSetMessage:
+        """With the name and the types that metadata gives, where the message itself has none."""
+        key = definition_key(dataset.publisher_id, dataset.dataset_writer_id)
+        content = None if key is None else self.timeline.latest(key, message)
+        if content is None:
+            return dataset
+        types = {name: kind for name, kind, _ in content["fields"]}
+        return replace(
+            dataset,
+            dataset_writer_name=dataset.dataset_writer_name or content["name"],
+            fields=tuple(f if f.type else replace(f, type=types.get(f.name)) for f in dataset.fields),
+        )
+
     def _readings(self, field: Field, dataset: DataSetMessage, names: NamesMade) -> Iterator[dict[str, Any]]:
         about: dict[str, Any] = {"quality": max(severity(field.status), severity(dataset.status))}
         time = dataset.time if field.time is ABSENT else field.time
@@ -163,10 +215,15 @@ class _Walk:
             raise RefusedValueError("missing_value", detail)
         for metric, raw in scalars(field.name, field.value, names, field.type):
             option = self._options.of_metric(metric)
-            if option is None or (type(raw) is str and not (self._text or raw in option.map or _is_number(raw))):
+            if option is None or (isinstance(raw, str) and not (self._text or raw in option.map or _is_number(raw))):
                 continue
-            reading = {"metric": metric, "value": option.converted(raw), **about}
+            plain = str(raw) if isinstance(raw, Words) else raw
+            reading = {"metric": metric, "value": option.converted(plain), **about}
             yield reading if option.unit is None else {**reading, "unit": option.unit}
+
+
+def _is_data(said: Said) -> TypeGuard[DataSetMessage]:
+    return isinstance(said, DataSetMessage)
 
 
 def _is_json(payload: bytes) -> bool:
@@ -176,5 +233,5 @@ def _is_json(payload: bytes) -> bool:
 
 def _is_number(text: str) -> bool:
     """Integers of 64 bits are written as texts."""
-    number = read_number(text)
+    number = None if isinstance(text, Words) else read_number(text)
     return number is not None and (isinstance(number, OutOfRange) or isfinite(number))

@@ -5,15 +5,17 @@ time of zero, as stacks write it that have none, is no time.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from sensor_platform.transformers.contract import Quality
+from sensor_platform.transformers.definitions import MAX_KEY_CHARACTERS
 from sensor_platform.transformers.leaves import MAX_DEPTH, NamesMade, RefusedValueError
-from sensor_platform.transformers.numbers import shown
+from sensor_platform.transformers.numbers import is_storable, shown
 from sensor_platform.transformers.times import ABSENT
 
 Scalar = tuple[str, Any]
+Source = Literal["publisher_id", "dataset_writer_id", "dataset_writer_name"]
 
 #: Numbers of the built-in types (OPC 10000-6, 5.1.2).
 TYPES = {
@@ -28,9 +30,16 @@ LEFT_OUT = frozenset(
     TYPES[name]
     for name in ("Guid", "ByteString", "XmlElement", "NodeId", "ExpandedNodeId", "QualifiedName", "DiagnosticInfo")
 )
+TEXTS = frozenset(TYPES[name] for name in ("String", "DateTime", "LocalizedText"))
 GOOD = 0
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _ZERO_TIMES = ("0001-01-01T00:00:00", "1601-01-01T00:00:00")
+
+
+class Words(str):
+    """A text that is of a type of texts: never the way in which a number is written."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,13 @@ class DataSetMessage:
     dataset_writer_name: str | None = None
     time: Any = ABSENT
     status: int = GOOD
+    is_keep_alive: bool = False
+
+    def named_by(self, source: Source) -> str | None:
+        """An id or the name; the id of a writer that has no name."""
+        if source == "publisher_id":
+            return self.publisher_id
+        return (self.dataset_writer_name if source == "dataset_writer_name" else None) or self.dataset_writer_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +92,32 @@ class NamedField:
 class DataSetMetaData:
     """What a publisher says of the fields of one of its DataSetWriters."""
 
-    publisher_id: str | None
-    dataset_writer_id: str | None
+    publisher_id: str | None = None
+    dataset_writer_id: str | None = None
     name: str | None = None
     major_version: int = 0
-    fields: tuple[NamedField, ...] = field(default=())
+    fields: tuple[NamedField, ...] = ()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As a definition holds it."""
+        fields = [[field.name, field.type, field.is_array] for field in self.fields]
+        return {"name": self.name, "major_version": self.major_version, "fields": fields}
+
+    @classmethod
+    def of_content(cls, content: dict[str, Any]) -> "DataSetMetaData":
+        return cls(
+            name=content["name"],
+            major_version=content["major_version"],
+            fields=tuple(NamedField(*field) for field in content["fields"]),
+        )
+
+
+def definition_key(publisher_id: str | None, dataset_writer_id: str | None) -> str | None:
+    """Whom metadata concerns; None where the message does not say it, or says what no key can hold."""
+    key = f"{dataset_writer_id}/{publisher_id}"
+    known = publisher_id is not None and dataset_writer_id is not None
+    return key if known and len(key) <= MAX_KEY_CHARACTERS and is_storable(key) else None
 
 
 def severity(status: int) -> Quality:
@@ -107,7 +144,13 @@ def scalars(name: str, raw: Any, names: NamesMade, kind: int | None = None, dept
         for place, element in enumerate(raw):
             yield from scalars(names.made(f"{name}.{place}"), element, names, kind, depth + 1)
     else:
-        yield name, _NOT_FINITE.get(raw, raw) if type(raw) is str else raw
+        yield name, _scalar(raw, kind)
+
+
+def _scalar(raw: Any, kind: int | None) -> Any:
+    if type(raw) is not str:
+        return raw
+    return Words(raw) if kind in TEXTS else _NOT_FINITE.get(raw, raw)
 
 
 def _of_object(name: str, raw: dict[str, Any], names: NamesMade, depth: int) -> Iterator[Scalar]:

@@ -95,14 +95,15 @@ def _dataset_message(document: Object) -> DataSetMessage:
     payload = document.get("Payload")
     if payload is not None and type(payload) is not dict:
         raise RefusedValueError(INVALID, f"Payload is {shown(payload)}, not an object")
-    writer = _identifier(document, "DataSetWriterId")
+    kind = document.get("MessageType")
     return DataSetMessage(
         fields=_fields(payload or {}),
         publisher_id=_identifier(document, "PublisherId"),
-        dataset_writer_id=writer,
-        dataset_writer_name=_identifier(document, "DataSetWriterName") or _identifier(document, "Name") or writer,
+        dataset_writer_id=_identifier(document, "DataSetWriterId"),
+        dataset_writer_name=_identifier(document, "DataSetWriterName") or _identifier(document, "Name"),
         time=time_or_absent(document.get("Timestamp")),
         status=_status(document.get("Status")),
+        is_keep_alive=kind == "ua-keepalive" or (kind is None and "Payload" not in document),
     )
 
 

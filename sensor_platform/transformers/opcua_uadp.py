@@ -18,7 +18,14 @@ from sensor_platform.transformers.opcua_binary import (
     read_variant,
     type_name,
 )
-from sensor_platform.transformers.opcua_dataset import GOOD, TYPES, DataSetMessage, DataSetMetaData, Field
+from sensor_platform.transformers.opcua_dataset import (
+    GOOD,
+    TYPES,
+    DataSetMessage,
+    DataSetMetaData,
+    Field,
+    definition_key,
+)
 from sensor_platform.transformers.opcua_json import Control, Said
 from sensor_platform.transformers.opcua_metadata import read_metadata
 from sensor_platform.transformers.times import ABSENT
@@ -67,6 +74,16 @@ def read_uadp(payload: bytes, known: Known, *, number_unnamed: bool = False) -> 
                 if len(header.writers) < 2:
                     raise
                 yield refused
+
+
+def keys_of(payload: bytes) -> list[str]:
+    """Whose metadata is needed to read a payload."""
+    try:
+        header = _header(Reader(payload))
+    except RefusedValueError:
+        return []
+    keys = [definition_key(header.publisher_id, str(writer)) for writer in header.writers]
+    return [key for key in keys if key is not None]
 
 
 def _header(reader: Reader) -> _Header:
@@ -153,9 +170,10 @@ def _dataset_message(
         fields=fields,
         publisher_id=header.publisher_id,
         dataset_writer_id=writer,
-        dataset_writer_name=(about.name if about is not None else None) or writer,
+        dataset_writer_name=None if about is None else about.name,
         time=header.time if time is ABSENT else time,
         status=status,
+        is_keep_alive=kind == KEEP_ALIVE,
     )
 
 

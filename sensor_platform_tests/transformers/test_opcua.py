@@ -2,8 +2,8 @@
 
 import json
 import math
-import os
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensor_platform.errors import DEAD_LETTER_CODES
-from sensor_platform.pipeline.decode import DecodedMessages
-from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads
+from sensor_platform.pipeline.decode import DecodedMessages, decode
+from sensor_platform.routes.model import Routes
+from sensor_platform.transformers.definitions import Definitions
+from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads, route_of, table_of
 
 AT = datetime(2025, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
 AT_US = 1_748_779_200_123_456
@@ -192,7 +194,8 @@ def test_any_document_is_readings_or_a_reason(document: Any) -> None:
 
 
 def answered(decoded: DecodedMessages) -> None:
-    assert {refusal.message for refusal in decoded.refusals} | set(decoded.readings["message"]) == {0}
+    answers = {refusal.message for refusal in decoded.refusals} | set(decoded.readings["message"])
+    assert decoded.ignored[0] != (answers == {0})
     assert {refusal.code for refusal in decoded.refusals} <= DEAD_LETTER_CODES.keys() - {"transformer_failed"}
 
 
@@ -202,10 +205,11 @@ def test_metadata_names_the_fields_of_what_comes_after_it() -> None:
     data = network_message(uadp.UadpDataSetVariant(header, variants))
     raw = network_message(uadp.UadpDataSetRaw(header, struct.pack("<di", 2.5, -3)))
     decoded = read(metadata(("temperature", 11), ("count", 6)), data, raw, sensor="dataset_writer_name")
-    of_data = decoded.readings[decoded.readings["message"] > 0]
-    assert of_data["metric"].tolist() == ["temperature", "count"] * 2
-    assert of_data["value"].tolist() == [21.5, 3.0, 2.5, -3.0]
-    assert set(of_data["sensor"]) == {"oven"}
+    assert codes(decoded) == []
+    assert decoded.ignored.tolist() == [True, False, False]
+    assert decoded.readings["metric"].tolist() == ["temperature", "count"] * 2
+    assert decoded.readings["value"].tolist() == [21.5, 3.0, 2.5, -3.0]
+    assert set(decoded.readings["sensor"]) == {"oven"}
 
 
 def test_metadata_of_another_version_names_nothing() -> None:
@@ -235,12 +239,56 @@ def test_a_length_that_lies_costs_nothing(encoded: bytes) -> None:
     answered(read(variants_of(encoded), unnamed="number"))
 
 
-def test_json_metadata_is_no_data_and_no_error() -> None:
-    """Its fields come with their names in every message."""
-    described = {"Name": "oven", "Fields": [{"Name": "t", "BuiltInType": 11}]}
+def test_metadata_in_json_gives_names_and_types() -> None:
+    fields = [{"Name": "code", "BuiltInType": 12}, {"Name": "t", "BuiltInType": 11}]
+    described = {"Name": "oven", "Fields": fields, "ConfigurationVersion": {"MajorVersion": 1}}
     about = {"MessageType": "ua-metadata", "PublisherId": "p", "DataSetWriterId": 1, "MetaData": described}
-    decoded = read(json.dumps(about).encode())
-    assert [code for _, _, code in codes(decoded)] in ([], ["no_readings"])
+    data = {"PublisherId": "p", "Messages": [{"DataSetWriterId": 1, "Payload": {"code": "0042", "t": "21.5"}}]}
+    decoded = read(json.dumps(about).encode(), json.dumps(data).encode(), sensor="dataset_writer_name")
+    assert codes(decoded) == []
+    assert decoded.ignored.tolist() == [True, False]
+    assert decoded.readings[["sensor", "metric", "value"]].to_numpy().tolist() == [["oven", "t", 21.5]]
+    (definition,) = decoded.definitions["opcua"]
+    assert definition.key == "1/p"
+
+
+def test_metadata_of_an_earlier_micro_batch_is_found() -> None:
+    (definition,) = read(metadata(("temperature", 11))).definitions["opcua"]
+    earlier = Definitions(lambda keys: {key: [replace(definition, message=0)] for key in keys if key == definition.key})
+    data = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), [ua.Variant(21.5, V.Double)]))
+    route = Routes([route_of("opcua")])
+    decoded = decode(table_of([data]), route, max_payload_bytes=1000, definitions_of=lambda _format: earlier)
+    assert decoded.readings["metric"].tolist() == ["temperature"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"MessageType": "ua-status", "PublisherId": "p", "Status": 0}',
+        b'{"MessageType": "ua-connection", "PublisherId": "p"}',
+        b'{"MessageType": "ua-data", "Messages": [{"DataSetWriterId": 1, "MessageType": "ua-keepalive"}]}',
+        network_message(uadp.UadpDataSetKeepAlive(uadp.UadpDataSetMessageHeader())),
+        metadata(("temperature", 11)),
+        b"\x81\x80\x04\x02",
+    ],
+)
+def test_what_carries_no_values_by_its_nature_is_ignored(payload: bytes) -> None:
+    decoded = read(payload)
+    assert codes(decoded) == []
+    assert decoded.ignored.tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b'{"MessageType": "ua-metadata", "MetaData": {"Fields": []}}', "invalid_network_message"),
+        (b'{"MessageType": "ua-metadata", "PublisherId": "p", "DataSetWriterId": 1}', "invalid_network_message"),
+        (metadata(("a\0b", 11)), "text_not_storable"),
+        (metadata(("temperature", 11))[:-30], "invalid_network_message"),
+    ],
+)
+def test_metadata_that_cannot_be_kept_is_refused(payload: bytes, code: str) -> None:
+    assert codes(read(payload)) == [(0, -1, code)]
 
 
 def test_nan_is_taken_where_the_route_says_so() -> None:
@@ -248,14 +296,6 @@ def test_nan_is_taken_where_the_route_says_so() -> None:
     first, second = decoded.readings["value"]
     assert math.isnan(first)
     assert second == -math.inf
-
-
-def recorded() -> Path:
-    folder = os.environ.get("SENSOR_PLATFORM_TEST_DATA")
-    path = Path(folder or "") / "devices" / "misc.jsonl"
-    if not folder or not path.is_file():
-        pytest.skip("SENSOR_PLATFORM_TEST_DATA has no devices/misc.jsonl")
-    return path
 
 
 @pytest.mark.parametrize(
@@ -271,8 +311,10 @@ def recorded() -> Path:
         (10, [], ["no_readings"]),
     ],
 )
-def test_messages_that_were_recorded(line: int, readings: list[tuple[str, float, int]], refused: list[str]) -> None:
-    entry = json.loads(recorded().read_text("utf-8").splitlines()[line - 1])
+def test_messages_that_were_recorded(
+    recorded_data: Path, line: int, readings: list[tuple[str, float, int]], refused: list[str]
+) -> None:
+    entry = json.loads((recorded_data / "devices" / "misc.jsonl").read_text("utf-8").splitlines()[line - 1])
     decoded = read(entry["payload"].encode())
     columns = (decoded.readings[name].tolist() for name in ("metric", "value", "time"))
     assert list(zip(*columns, strict=True)) == readings
