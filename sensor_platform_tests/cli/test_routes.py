@@ -41,5 +41,5 @@ def test_a_bad_file_exits_78_with_one_line(tmp_path: Path) -> None:
     assert result.stdout == ""
     assert result.stderr == (
         'sensor-platform: r.yaml:2: route "data": unknown format "jason". Did you mean "json"? '
-        "Known: binary, cbor, csv, influx, json, modbus, msgpack, ndjson, senml, value.\n"
+        "Known: binary, cbor, csv, influx, json, modbus, msgpack, ndjson, opcua, senml, value.\n"
     )
