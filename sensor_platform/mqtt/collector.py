@@ -228,6 +228,8 @@ class Collector:
         self._figures.incarnation = self._writer.incarnation
 
     def _collect(self) -> None:
+        kept = KeptSubscriptions(self._writer.folder, session=f"{self._client_id}@{endpoint(self._mqtt)}")
+        kept.connecting(noted=self._protocol is Protocol.V311)
         session = Session(
             self._mqtt,
             client_id=self._client_id,
@@ -241,7 +243,7 @@ class Collector:
             if not session.open(should_stop=self._should_drain):
                 return
             self._intake.begin(session)
-            kept = self._kept_subscriptions(session)
+            self._know_session(session, kept)
             if self._asks_for_5_again():
                 return
             subscriber = Subscriber(session, kept, ask_again_s=self._mqtt.reconnect_max_s)
@@ -341,13 +343,10 @@ class Collector:
         self._history.connected(**self._where(), session_present=session.session_present)
         self._go(State.COLLECTING)
 
-    def _kept_subscriptions(self, session: Session) -> KeptSubscriptions:
-        kept = KeptSubscriptions(self._writer.folder, session=f"{self._client_id}@{session.endpoint}")
-        if not session.session_present:
-            if kept.read().granted and not self._mqtt.clean_session:
-                self._found("session", [session_lost()])
-            kept.forget()
-        return kept
+    def _know_session(self, session: Session, kept: KeptSubscriptions) -> None:
+        if not session.session_present and kept.read().granted and not self._mqtt.clean_session:
+            self._found("session", [session_lost()])
+        kept.connected(session_present=session.session_present)
 
     def _keep_subscribed(self, subscriber: Subscriber) -> None:
         """A refused subscription does not end the connection: the messages of the others come all the same."""

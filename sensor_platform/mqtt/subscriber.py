@@ -1,13 +1,14 @@
 """Keeps the subscriptions of the broker's session as they are wanted, while messages flow.
 
 One step at a time, and never one that opens a gap: first SUBSCRIBE to what is new, and when that was granted
-UNSUBSCRIBE from what is not wanted any more. What was asked for is on the disk before the SUBSCRIBE leaves, so that a
-later process takes back what nobody wants. On 3.1.1 each SUBSCRIBE brings the retained messages again, so nothing is
-subscribed to that the session has; on MQTT 5 Retain Handling 1 says the same to the broker, and asking again mends.
+UNSUBSCRIBE from what is not wanted any more. The disk knows of each before it leaves, so that a later process takes
+back what nobody wants, and asks again for what it may have left. On 3.1.1 each SUBSCRIBE brings the retained messages
+again, so nothing is subscribed to that the session surely has; on MQTT 5 Retain Handling 1 says the same to the broker,
+and asking again mends. Shared subscriptions bring no retained messages: they are asked for on each connection.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +18,7 @@ from sensor_platform.errors import BrokerBusyError, BrokerError, SubscriptionRef
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.connection import Protocol
 from sensor_platform.mqtt.session import Session
-from sensor_platform.mqtt.subscriptions import KeptSubscriptions, Told, without_group
+from sensor_platform.mqtt.subscriptions import SHARE, KeptSubscriptions, Told, without_group
 from sensor_platform.routes.filters import overlaps, parse_filter
 
 #: In one packet; some brokers bound it.
@@ -43,7 +44,7 @@ class Subscriber:
         self._kept = kept
         self._ask_again_s = ask_again_s
         self._told = kept.read()
-        self._answered: set[str] = set() if session.protocol is Protocol.V5 else set(self._told.granted)
+        self._answered: set[str] = set() if session.protocol is Protocol.V5 else set(_unshared(self._told.sure))
         self._refused: dict[str, str] = {}
         self._weak: set[str] = set()
         self._asked_at_s = 0.0
@@ -65,6 +66,7 @@ class Subscriber:
             self._unsubscribe(old, wanted)
         else:
             self._settled = wanted
+            self._say(wanted)
 
     def _should_ask_again(self) -> bool:
         """The broker's access rules may have been mended meanwhile."""
@@ -107,6 +109,7 @@ class Subscriber:
         self._say(wanted)
 
     def _unsubscribe(self, names: list[str], wanted: tuple[str, ...]) -> None:
+        self._keep(Told(self._told.granted, self._told.asked | set(names)))
         self._send(self._session.unsubscribe, names, partial(self._unsubscribed, names, wanted))
 
     def _send(self, how: Callable[..., None], names: list[str], on_answer: Callable[[list[ReasonCode]], None]) -> None:
@@ -150,8 +153,8 @@ class Subscriber:
 
     def _keep(self, told: Told) -> None:
         if told != self._told:
-            self._told = told
             self._kept.write(told)
+            self._told = told
 
     def _say(self, wanted: Iterable[str]) -> None:
         self.standing = tuple(self._standing(name) for name in sorted({*wanted, *self._told.granted}))
@@ -162,3 +165,7 @@ class Subscriber:
         if name in self._told.granted:
             return Standing(name, "granted", NO_PROMISE if name in self._weak else None)
         return Standing(name, "pending")
+
+
+def _unshared(names: Iterable[str]) -> Iterator[str]:
+    return (name for name in names if not name.startswith(SHARE))

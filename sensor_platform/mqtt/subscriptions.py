@@ -4,8 +4,8 @@ They are reduced to a disjoint cover, since a broker delivers a message once per
 """
 
 import json
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sensor_platform.staging.durable import replace_file
 GRANTED_FILE = "subscriptions"
 ASKED_FILE = "asked_subscriptions"
 ADDED_FILE = "added_subscriptions"
+UNANSWERED_FILE = "unanswered_connect"
 SHARE = "$share/"
 #: Where the database tells of changes.
 CHANNEL = "sensor_platform_subscriptions"
@@ -75,38 +76,67 @@ class AddedSubscriptions:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the broker's session knows. `asked`: a SUBSCRIBE may have left, and no answer was heard."""
+    """What the broker's session knows. `asked`: a SUBSCRIBE or UNSUBSCRIBE may have left, and no answer was heard."""
 
     granted: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
 
+    @property
+    def sure(self) -> frozenset[str]:
+        """Granted, and not being left."""
+        return self.granted - self.asked
+
 
 class KeptSubscriptions:
-    """What the broker's session was told, in the collector's folder. Another session knows nothing of it."""
+    """What the broker's session was told, in the collector's folder. Another session knows nothing of it.
+
+    Its errors are StagingUnavailableErrors: on a disk that does not take these few bytes nothing can be staged either.
+    """
 
     def __init__(self, folder: Path, *, session: str) -> None:
         self._granted = folder / GRANTED_FILE
         self._asked = folder / ASKED_FILE
+        self._unanswered = folder / UNANSWERED_FILE
         self._session = session
+        self._is_doubtful = False
 
     def read(self) -> Told:
         return Told(self._read(self._granted), self._read(self._asked))
 
+    def connecting(self, *, noted: bool) -> None:
+        """Before CONNECT. `noted`: a later process must know of it, should no answer come.
+
+        A broker that forgot us makes a new session for a CONNECT, also where its answer is lost; the next CONNACK then
+        says that a session is present. So does a broker that came back as it was before a filter was granted.
+        """
+        self._is_doubtful = self._unanswered.exists()
+        if noted and not self._is_doubtful:
+            with _on_disk(self._unanswered):
+                replace_file(self._unanswered, b"")
+
+    def connected(self, *, session_present: bool) -> None:
+        """After CONNACK: the session knows what it was told only where no CONNECT since then went unanswered."""
+        if not session_present:
+            self.forget()
+        elif self._is_doubtful:
+            told = self.read()
+            self.write(Told(asked=told.granted | told.asked))
+        with _on_disk(self._unanswered):
+            self._unanswered.unlink(missing_ok=True)
+
     def write(self, told: Told) -> None:
-        """A disk that is full costs another SUBSCRIBE at the next connection, no more."""
-        self._write(self._granted, told.granted)
-        self._write(self._asked, told.asked)
+        """No filter is in neither file at any moment."""
+        files = [(self._granted, told.granted), (self._asked, told.asked)]
+        if told.asked - self._read(self._asked):
+            files.reverse()
+        for path, filters in files:
+            self._write(path, filters)
 
     def forget(self) -> None:
-        """The broker has no session: it must be told all of them, even if we die before it granted them.
-
-        Raises StagingUnavailableError: on a disk that went read-only nothing can be staged either.
-        """
+        """The broker has no session: it must be told all of them, even if we die before it granted them."""
         for path in (self._granted, self._asked):
-            try:
+            with _on_disk(path):
                 path.unlink(missing_ok=True)
-            except OSError as err:
-                raise StagingUnavailableError(f"{path}: cannot be deleted: {err.strerror}. Mend the disk.") from err
 
     def _read(self, path: Path) -> frozenset[str]:
         try:
@@ -118,5 +148,16 @@ class KeptSubscriptions:
     def _write(self, path: Path, filters: frozenset[str]) -> None:
         if self._read(path) != filters:
             text = json.dumps({"session": self._session, "filters": sorted(filters)}, indent=1)
-            with suppress(OSError):
+            with _on_disk(path):
                 replace_file(path, text.encode())
+
+
+@contextmanager
+def _on_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise StagingUnavailableError(
+            f"{path}: cannot be changed: {err.strerror or err}. Messages stay with the broker; free space or mend the "
+            "disk."
+        ) from err

@@ -21,6 +21,7 @@ class Proxy:
         self.answers = threading.Event()
         self.answers.set()
         self.versions: list[int] = []
+        self.answered = 0  # reads of what the broker sent, passed on or held back
 
     @property
     def url(self) -> str:
@@ -73,6 +74,7 @@ class Proxy:
                 if to_broker and self._is_cut(len(data)):
                     break
                 if not to_broker:
+                    self.answered += 1
                     self.answers.wait()
                 sink.sendall(data)
         with contextlib.suppress(OSError):

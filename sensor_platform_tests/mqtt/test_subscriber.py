@@ -8,6 +8,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
+from sensor_platform.errors import StagingUnavailableError
 from sensor_platform.mqtt.connection import Protocol
 from sensor_platform.mqtt.session import OnAnswer, Session
 from sensor_platform.mqtt.subscriber import Standing, Subscriber
@@ -19,6 +20,7 @@ from sensor_platform.mqtt.subscriptions import (
     in_group,
     without_group,
 )
+from sensor_platform_tests.staging.failing_disk import FailingDisk
 
 NO_SUBSCRIPTION_EXISTED = 17
 
@@ -136,6 +138,66 @@ def test_one_that_leaves_and_dies_of_it_subscribes_again_at_its_next_start(tmp_p
     after, line = subscriber(tmp_path, Protocol.V311)
     after.turn(("a", "b"))
     assert line.sent == [("subscribe", ["a", "b"])]
+
+
+def test_what_the_session_has_is_told_of_without_being_asked_for_again(tmp_path: Path) -> None:
+    KeptSubscriptions(tmp_path, session="me@broker").write(Told(frozenset({"a"})))
+    one, line = subscriber(tmp_path, Protocol.V311)
+    one.turn(("a",))
+    assert (line.sent, one.settled, one.standing) == ([], True, (Standing("a", "granted"),))
+
+
+def test_shared_subscriptions_are_asked_for_on_each_connection(tmp_path: Path) -> None:
+    KeptSubscriptions(tmp_path, session="me@broker").write(Told(frozenset({"$share/g/a", "b"})))
+    one, line = subscriber(tmp_path, Protocol.V311)
+    one.turn(("$share/g/a", "b"))
+    assert line.sent == [("subscribe", ["$share/g/a"])]
+
+
+def test_a_filter_added_again_after_a_kill_in_its_unsubscribe_is_subscribed_to(tmp_path: Path) -> None:
+    KeptSubscriptions(tmp_path, session="me@broker").write(Told(frozenset({"a", "old"})))
+    one, line = subscriber(tmp_path, Protocol.V311)
+    one.turn(("a",))
+    assert line.sent == [("unsubscribe", ["old"])]  # and killed before the answer
+    after, line = subscriber(tmp_path, Protocol.V311)
+    after.turn(("a", "old"))
+    assert line.sent == [("subscribe", ["old"])]
+    unwanted, line = subscriber(tmp_path, Protocol.V311)
+    unwanted.turn(("a",))
+    assert line.sent == [("unsubscribe", ["old"])]
+
+
+@pytest.mark.parametrize("fails_at", range(5))
+def test_a_full_disk_keeps_no_filter_for_granted_that_was_left(tmp_path: Path, fails_at: int) -> None:
+    kept = KeptSubscriptions(tmp_path, session="me@broker")
+    kept.write(Told(frozenset({"a", "old"})))
+    one, line = subscriber(tmp_path, Protocol.V311)
+    with FailingDisk(tmp_path, fails_at=fails_at, for_more=100)() as disk, pytest.raises(StagingUnavailableError):
+        one.turn(("a",))
+    assert len(disk.done) == fails_at
+    assert line.sent == []
+    assert kept.read().granted | kept.read().asked == {"a", "old"}
+    after, line = subscriber(tmp_path, Protocol.V311)
+    after.turn(("a", "old"))
+    assert line.sent in ([], [("subscribe", ["old"])])  # it is there still, so both are right
+
+
+def test_a_connect_without_an_answer_leaves_the_session_in_doubt(tmp_path: Path) -> None:
+    kept = KeptSubscriptions(tmp_path, session="me@broker")
+    told = Told(frozenset({"a"}), frozenset({"b"}))
+    kept.write(told)
+    kept.connecting(noted=True)
+    kept.connected(session_present=True)
+    assert kept.read() == told
+    kept.connecting(noted=True)  # and no answer comes, or the process dies
+    after = KeptSubscriptions(tmp_path, session="me@broker")
+    after.connecting(noted=False)
+    after.connected(session_present=True)
+    assert kept.read() == Told(asked=frozenset({"a", "b"}))
+    kept.write(told)
+    kept.connecting(noted=True)
+    kept.connected(session_present=True)
+    assert kept.read() == told
 
 
 def test_many_filters_go_in_packets_of_bounded_size(tmp_path: Path) -> None:

@@ -1,26 +1,33 @@
 """Filters added and removed while a collector runs, beside a real broker and a real database."""
 
 import json
+import os
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import paho.mqtt.client as paho
 import psycopg
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from sensor_platform.database import subscriptions
 from sensor_platform.database.subscriptions import NO_ROUTE, Answer, add, listed, remove
-from sensor_platform.embedded.broker import find_mosquitto
+from sensor_platform.embedded.broker import EmbeddedBroker, find_mosquitto
 from sensor_platform.embedded.ports import answers
 from sensor_platform.errors import InvalidSubscriptionError
 from sensor_platform.mqtt import control
+from sensor_platform.mqtt.subscriptions import AddedSubscriptions
 from sensor_platform.routes.file import load_routes
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.settings import Settings
-from sensor_platform_tests.conftest import free_port, missing_tool
+from sensor_platform_tests.conftest import Broker, free_port, missing_tool
 from sensor_platform_tests.mqtt.collecting import collecting, make_settings, originals, publish, publisher
+from sensor_platform_tests.mqtt.publisher_proxy import Proxy
 from sensor_platform_tests.mqtt.publishing import always_publishing
 from sensor_platform_tests.waiting import wait_until
 
@@ -125,6 +132,66 @@ def test_a_restart_keeps_what_was_added_with_and_without_the_database(
             publish(client, [("again-more/x", b"no"), ("again/a/b", b"yes")])
             wait_until(lambda: b"yes" in originals(settings), "the route's message")
     assert originals(settings) == [b"while down", b"1", b"2", b"without a database", b"3", b"yes"]
+
+
+def forget_session(broker: Broker, client_id: str) -> None:
+    """Another client takes the client id with a clean start, and goes: the broker forgets us and hangs up."""
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv311, reconnect_on_failure=False
+    )
+    client.username_pw_set(broker.username, broker.password)
+    connected = threading.Event()
+    client.on_connect = lambda *_: connected.set()
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    try:
+        assert connected.wait(20)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+@BOTH
+def test_a_new_session_whose_connack_was_lost_is_told_all_filters(
+    fresh_broker: Broker, home: Path, protocol: str
+) -> None:
+    with Proxy((fresh_broker.host, fresh_broker.port)) as link:
+        settings = make_settings(fresh_broker, home, "doubt", protocol=protocol, broker_url=link.url)
+        with collecting(settings) as collector:
+            wait_until((home / "staging/_open/c0/subscriptions").exists, "granted filters")
+            link.answers.clear()
+            before = link.answered
+            forget_session(fresh_broker, str(settings.mqtt.client_id))
+            wait_until(lambda: link.answered > before, "the CONNACK that is held back")
+            link.cut()
+            link.answers.set()
+            wait_until(lambda: collector.health.connections == 2, "the next connection")
+            with always_publishing(fresh_broker, "doubt/a/b"):
+                wait_until(lambda: originals(settings) != [], "messages")
+
+
+def test_a_broker_that_comes_back_with_older_subscriptions_is_told_the_newer_ones(tmp_path: Path, home: Path) -> None:
+    folder = home / "staging/_open/c0"
+    with EmbeddedBroker(tmp_path / "own broker", free_port()) as own:
+        settings = make_settings(own, home, "older", protocol="3.1.1")
+        with collecting(settings):
+            wait_until((folder / "subscriptions").exists, "granted filters")
+        own.stop()
+        stored = own.folder / "mosquitto.db"
+        older = stored.read_bytes()
+        own.start()
+        AddedSubscriptions(folder).write(["older-more/+"])
+        with collecting(settings) as collector:
+            wait_until(lambda: "older-more" in (folder / "subscriptions").read_text(), "the added filter")
+            assert own.pid is not None
+            os.kill(own.pid, signal.SIGKILL)
+            own.stop()
+            stored.write_bytes(older)
+            wait_until((folder / "unanswered_connect").exists, "an attempt in vain")
+            own.start()
+            wait_until(lambda: collector.health.connections == 2, "the next connection")
+            with always_publishing(own, "older-more/x"):
+                wait_until(lambda: originals(settings) != [], "messages of the added filter")
 
 
 @pytest.fixture
