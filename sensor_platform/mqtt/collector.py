@@ -14,6 +14,7 @@ from sensor_platform.errors import (
     BrokerError,
     BrokerUnreachableError,
     ClientIdTakenError,
+    ConfigurationError,
     SensorPlatformError,
     StagingUnavailableError,
 )
@@ -197,10 +198,11 @@ class Collector:
 
     def _rest(self) -> None:
         """Told to stop, whether connected or not: what a lost connection left open is sealed too."""
-        if self._figures.state is State.WAITING:
-            return
-        self._go(State.DRAINING)
+        if self._figures.state is not State.WAITING:
+            self._go(State.DRAINING)
         try:
+            if not self._writer.is_ready:  # what a former process, or the disk that refused, left behind
+                self._recover()
             self._writer.seal()
         except StagingUnavailableError as err:
             self._tell(err)
@@ -220,6 +222,10 @@ class Collector:
             self._collect()
             kind = "stopped" if self._stopping else "switched_off"
             self._history.closed(kind, "the collector was told to", **self._where())
+        except ConfigurationError as err:
+            if self._figures.connections == 0:
+                raise
+            self._failed(err)  # it was right before: a certificate that is just being replaced
         except (BrokerError, StagingUnavailableError) as err:
             self._failed(err)
 
@@ -372,10 +378,10 @@ class Collector:
             self._is_old_broker = self._is_old_broker or isinstance(err, UnsupportedProtocolError)
             self._protocol = Protocol.V311 if self._protocol is Protocol.V5 else Protocol.V5
             return err
-        self._short_connections = self._short_connections + 1 if lasted_s < SHORT_S else 0
         # 3.1.1 has no word for it, and mosquitto 2.0 says none on 5 either while messages are in flight.
-        silent = isinstance(err, BrokerUnreachableError) and self._figures.connected
-        if silent and self._short_connections >= SHORT_CONNECTIONS:
+        is_short = isinstance(err, BrokerUnreachableError) and self._figures.connected and lasted_s < SHORT_S
+        self._short_connections = self._short_connections + 1 if is_short else 0
+        if self._short_connections >= SHORT_CONNECTIONS:
             return ClientIdTakenError(
                 f"broker {session.endpoint}: it ended {self._short_connections} connections within seconds. Does "
                 f"another client use the client id {self._client_id!r}? Give each collector its own MQTT_CLIENT_ID."

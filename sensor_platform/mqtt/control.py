@@ -134,6 +134,9 @@ class Witness:
             except psycopg.Error as err:
                 self._asked.set()
                 self._trouble(err)
+            except Exception:  # noqa: BLE001  the top of a thread: whatever it is, the next beat tries again
+                self._asked.set()
+                get_logger().exception("witness_failed")
             self._stop.wait(INTERVAL_S)
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:

@@ -16,6 +16,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from sensor_platform.errors import SensorPlatformError
+from sensor_platform.log import get_logger
 from sensor_platform.mqtt.broker_facts import SYS_TOPICS
 from sensor_platform.mqtt.connection import Protocol, connect, new_client
 from sensor_platform.settings import MqttSettings
@@ -54,13 +55,17 @@ class BrokerProbe:
         self._asked.wait()
         while not self._stop.is_set() and self._protocol is not None:
             try:
-                found = self._look(self._protocol)
+                self._tell(self._look(self._protocol))
             except SensorPlatformError:
-                found = {}  # the collector's own connection tells what stands in the way
-            if found and found != self.found:
-                self.found = found
-                self._on_found()
+                pass  # the collector's own connection tells what stands in the way
+            except Exception:  # noqa: BLE001  the top of a thread: whatever it is, the next look tries again
+                get_logger().exception("broker_check_failed")
             self._stop.wait(self._settings.broker_check_interval_s)
+
+    def _tell(self, found: dict[str, Any]) -> None:
+        if found and found != self.found and not self._stop.is_set():
+            self.found = found
+            self._on_found()
 
     def _look(self, protocol: Protocol) -> dict[str, Any]:
         """What is retained there now. Raises what connecting raises."""

@@ -9,6 +9,8 @@ from sensor_platform.staging.kill_points import kill_point
 #: Folders whose names this process has synced; forgotten names are synced again.
 _named_for_good: set[Path] = {Path("/")}
 GREATEST_MEMORY = 1000
+#: Each loss of the race needs somebody who removes the folder within the moment before it has a file.
+RACES_LOST = 100
 
 
 def sync_folder(folder: Path) -> None:
@@ -64,9 +66,7 @@ def move_without_replacing(path: Path, target: Path) -> None:
 
     A hard link and an unlink, since a plain rename would replace what is there.
     """
-    make_folder(target.parent)
-    with suppress(FileExistsError):
-        os.link(path, target)
+    _link_into_folder(path, target)
     kill_point("after_link")
     sync_folder(target.parent)
     kill_point("between_link_and_unlink")
@@ -74,3 +74,17 @@ def move_without_replacing(path: Path, target: Path) -> None:
     kill_point("after_unlink")
     sync_folder(path.parent)
     kill_point("after_folder_sync")
+
+
+def _link_into_folder(path: Path, target: Path) -> None:
+    """Whoever empties the folder (an upload, retention) may remove it before the link is there: then once more."""
+    for attempt in range(RACES_LOST + 1):
+        try:
+            make_folder(target.parent)
+            with suppress(FileExistsError):
+                os.link(path, target)
+        except FileNotFoundError:
+            if attempt == RACES_LOST or not path.exists():
+                raise
+        else:
+            return

@@ -1,16 +1,20 @@
 """What the broker would lose is found and said, as far as the protocol and `$SYS` show it."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from sensor_platform.mqtt import connection, probe
 from sensor_platform.mqtt.broker_facts import SysFindings, of_connack
+from sensor_platform.mqtt.connection import Protocol
 from sensor_platform.settings import MqttSettings
-from sensor_platform_tests.conftest import free_port
+from sensor_platform_tests.conftest import Broker, free_port
 from sensor_platform_tests.mqtt.collecting import collecting, make_settings, originals, publish, publisher
 from sensor_platform_tests.mqtt.secured import mosquitto
 from sensor_platform_tests.waiting import wait_until
@@ -122,3 +126,27 @@ def test_the_configuration_for_a_server_keeps_a_queue_over_a_restart(tmp_path: P
 
 def kinds(collector: Any) -> list[str]:
     return [finding.kind for finding in collector.health.warnings]
+
+
+def test_an_unexpected_error_does_not_end_the_looks(
+    broker: Broker, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[Client] = []
+
+    def connect(client: Client, settings: MqttSettings) -> None:
+        tries.append(client)
+        if len(tries) == 1:
+            raise RuntimeError("not foreseen")
+        connection.connect(client, settings)
+
+    monkeypatch.setattr(probe, "connect", connect)
+    settings = make_settings(broker, home, "looks", broker_check_interval_s=0.1)
+    found = threading.Event()
+    look = probe.BrokerProbe(settings.mqtt, on_found=found.set)
+    look.start()
+    try:
+        look.ask(Protocol.V5)
+        assert found.wait(30)
+    finally:
+        look.stop()
+    assert "mosquitto" in look.found["version"]

@@ -22,6 +22,9 @@ from sensor_platform.errors import (
     CredentialsRefusedError,
 )
 from sensor_platform.mqtt.collector import Collector
+from sensor_platform.mqtt.control import Witness
+from sensor_platform.mqtt.health import CollectorHealth, Figures
+from sensor_platform.mqtt.history import ConnectionHistory
 from sensor_platform.mqtt.states import State
 from sensor_platform_tests.conftest import free_port
 from sensor_platform_tests.mqtt.collecting import (
@@ -33,6 +36,7 @@ from sensor_platform_tests.mqtt.collecting import (
     publisher,
     rows,
 )
+from sensor_platform_tests.staging.groups import group, writer
 from sensor_platform_tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -171,6 +175,37 @@ def test_a_broker_that_tells_of_a_taken_client_id_is_believed_at_once(broker: An
             collector.run()
         thread.join(timeout=10)
     assert caught.value.kind == "client_id_taken"
+
+
+def test_connections_that_nobody_took_are_no_sign_of_a_taken_client_id(
+    broker: Any, home: Path, database: "Database"
+) -> None:
+    from sensor_platform.health.connections import listed
+
+    connack = bytes([0x20, 3, 0, 0, 0])
+
+    def starting_broker(listener: socket.socket) -> None:
+        for answer in (b"", b"", b"", connack):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+                if answer:
+                    connection.recv(4096)  # its SUBSCRIBE: it is connected, and loses that connection at once
+
+    def told() -> list[tuple[str, str | None]]:
+        return [(row["event"], row["kind"]) for row in reversed(listed(database, limit=99))]
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=starting_broker, args=(listener,))
+        thread.start()
+        url = f"mqtt://127.0.0.1:{listener.getsockname()[1]}"
+        settings = make_settings(broker, home, "starting", broker_url=url, protocol="5")
+        with collecting(settings, database_url=database.url):
+            thread.join(timeout=20)
+            listener.close()
+            wait_until(lambda: "lost" in [event for event, _ in told()], "the loss")
+    assert told()[:3] == [("failed", "unreachable"), ("connected", None), ("lost", "unreachable")]
 
 
 @pytest.mark.parametrize(
@@ -343,6 +378,49 @@ def test_one_that_starts_while_switched_off_does_not_connect(broker: Any, home: 
         with collecting(settings, database_url=database.url) as collector:
             wait_until(lambda: collector.health.state is State.WAITING, "the wish")
             assert collector.health.connections == 0
+
+
+def test_what_a_crash_left_open_is_sealed_by_one_that_is_switched_off(
+    broker: Any, home: Path, database: "Database"
+) -> None:
+    settings = make_settings(broker, home, "crashed")
+    with writer(home / "staging") as crashed:
+        crashed.recover()
+        crashed.stage(group(b"durable"))  # and not sealed
+    with psycopg.connect(database.url, autocommit=True) as sql:
+        sql.execute("insert into sensor_platform.collector_control (sensor_on) values (false)")
+        with collecting(settings, database_url=database.url) as collector:
+            wait_until(lambda: collector.health.state is State.WAITING, "the wish")
+            assert originals(settings) == [b"durable"]
+            assert collector.health.connections == 0
+
+
+def test_an_unexpected_error_does_not_end_the_witness(database: "Database") -> None:
+    healthy = Figures("c0", "me").snapshot()
+    told: list[CollectorHealth] = []
+
+    def health() -> CollectorHealth:
+        told.append(healthy)
+        if len(told) == 1:
+            raise RuntimeError("not foreseen")
+        return healthy
+
+    witness = Witness(
+        database.url,
+        collector="c0",
+        health=health,
+        history=ConnectionHistory(),
+        standing=lambda: (),
+        on_wish=lambda: None,
+        on_added=lambda _: None,
+    )
+    witness.start()
+    try:
+        with psycopg.connect(database.url, autocommit=True) as sql:
+            beats = "select count(*) from sensor_platform.collector_heartbeat"
+            wait_until(lambda: sql.execute(beats).fetchone() == (1,), "a heartbeat")
+    finally:
+        witness.stop()
 
 
 @pytest.mark.parametrize("how", ["switched off", "stopped"])

@@ -30,6 +30,7 @@ from sensor_platform.mqtt.collector import Collector
 from sensor_platform.mqtt.publisher import Publisher
 from sensor_platform.settings import Settings
 from sensor_platform_tests.mqtt.collecting import collecting, make_settings, originals, publish, publisher
+from sensor_platform_tests.mqtt.publisher_proxy import Proxy
 from sensor_platform_tests.mqtt.secured import ALLOWED, Restricted, Secured, restricted, secured
 from sensor_platform_tests.waiting import wait_until
 
@@ -217,6 +218,21 @@ def test_a_publisher_is_told_the_same(broker: Secured, home: Path, name: str) ->
     with pytest.raises(case.error) as caught, Publisher(case.make(broker, home, "publish")):
         pass
     assert case.said in str(caught.value)
+
+
+def test_a_file_that_is_being_replaced_at_a_reconnect_is_waited_for(broker: Secured, home: Path) -> None:
+    ca = home / "ca.pem"
+    ca.write_bytes(broker.ca.read_bytes())
+    with Proxy(("127.0.0.1", int(broker.good.rpartition(":")[2]))) as link:
+        url = link.url.replace("mqtt://127.0.0.1", "mqtts://localhost")
+        with collecting(make_settings(broker, home, "replaced", broker_url=url, tls_ca=ca)) as collector:
+            wait_until(lambda: collector.health.connected, "a connection")
+            ca.write_bytes(b"half of")
+            link.cut()
+            wait_until(lambda: f"MQTT_TLS_CA={ca}" in (collector.health.error or ""), "the reason")
+            ca.write_bytes(broker.ca.read_bytes())
+            wait_until(lambda: collector.health.connections == 2, "a connection again")
+            wait_until(lambda: collector.health.error is None, "the end of the trouble")
 
 
 def granted(home: Path) -> bool:

@@ -249,3 +249,26 @@ def test_a_file_name_that_is_taken_is_not_overwritten(tmp_path: Path) -> None:
         staging.stage(group(b"2"))
         assert taken.read_bytes() == b"not ours"
     assert StagingUnavailableError.retryable
+
+
+def test_a_folder_that_an_upload_removes_under_a_seal_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_link, removed = os.link, []
+
+    def link(path: Path, target: Path) -> None:
+        if len(removed) < 3:  # as `LocalStaging.delete` does with a folder that it has emptied
+            removed.append(target.parent)
+            target.parent.rmdir()
+            target.parent.parent.rmdir()
+        real_link(path, target)
+
+    monkeypatch.setattr(os, "link", link)
+    with writer(tmp_path) as staging:
+        staging.recover()
+        staging.stage(group(b"1"))
+        staging.seal()
+        assert staging.is_ready
+    assert len(removed) == 3
+    store = LocalStaging(tmp_path)
+    assert [store.count(each) for each in store.micro_batches()] == [1]
