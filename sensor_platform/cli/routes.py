@@ -62,6 +62,36 @@ def schema() -> None:
     emit_json(json_schema())
 
 
+@routes.command()
+@click.option("--json", "as_json", is_flag=True, help="A list of family, about and filters.")
+def devices(as_json: bool) -> None:
+    """List the device families whose routes come along; `include: [NAME]` in a route file takes them in."""
+    from sensor_platform.cli.output import emit_json, print_table
+    from sensor_platform.routes.file import parse_routes
+    from sensor_platform.routes.included import families, family_text
+
+    listed = []
+    for family in families():
+        text = family_text(family)
+        filters = [route.filter for route in parse_routes(text, source=f"devices/{family}.yaml") if not route.ignore]
+        listed.append({"family": family, "about": text.split("\n")[0].removeprefix("# "), "filters": sorted(filters)})
+    if as_json:
+        emit_json(listed)
+        return
+    print_table([{**each, "filters": ", ".join(each["filters"])} for each in listed], ["family", "about", "filters"])
+
+
+@routes.command()
+@click.argument("family")
+def show(family: str) -> None:
+    """Print the route file of a device family, to read it or to change a copy of it."""
+    from sensor_platform.routes.included import families, family_text
+
+    if family not in families():
+        raise click.BadParameter(f'unknown device family "{family}". Known: {", ".join(families())}.')
+    click.echo(family_text(family), nl=False)
+
+
 def describe(found: "Routes") -> dict[str, Any]:
     """The routes, what the collector subscribes to for them, and which of them share topics."""
     return {

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sensor_platform.routes.filters import METRIC
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.staging.format import SCHEMA
 from sensor_platform.transformers import registry
@@ -26,6 +27,8 @@ from sensor_platform.transformers.per_payload import failure
 
 #: Unpacked bytes that are decoded together.
 PIECE_BYTES = 64 * 1024 * 1024
+#: The metric of a reading that names none.
+PLAIN_METRIC = "value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,11 @@ def decode(
     for route, topics in _by_route(verdicts):
         rows = np.flatnonzero(open_rows & np.isin(topic_of, topics))
         refusals += _refuse_large(messages, rows[too_large[rows]], max_payload_bytes)
+        rows = rows[~too_large[rows]]
         found = definitions.setdefault(route.format, [])
         decoded = _decode_route(
             messages,
-            rows[~too_large[rows]],
+            rows,
             route,
             verdicts,
             topic_of,
@@ -97,6 +101,8 @@ def decode(
         ignored[again] = True
         ignored[decoded.ignored] = True
         found += decoded.definitions
+        if route.no_readings == "ignore":
+            ignored[_silent(rows, decoded)] = True
         frames.append(decoded.readings.assign(route=pd.Series(route.name, index=decoded.readings.index, dtype=object)))
         refusals += decoded.refusals
         used[route.name] = route
@@ -203,8 +209,29 @@ def _decode_route(
         definitions=definitions.taken(rows),
     )
     if route.compression == "none":
-        return _decode_guarded(column, route).moved(rows)
-    return _decode_packed(column, route, max_bytes).moved(rows)
+        decoded = _decode_guarded(column, route)
+    else:
+        decoded = _decode_packed(column, route, max_bytes)
+    return _with_captured_metric(decoded, column).moved(rows)
+
+
+def _with_captured_metric(decoded: Decoded, column: PayloadColumn) -> Decoded:
+    """Where the topic says of which metric: it is the name of a plain value, and comes before every other name."""
+    if decoded.readings.empty or METRIC not in column.captures[0]:
+        return decoded
+    captured = [column.captures[message][METRIC] for message in decoded.readings["message"]]
+    names = [
+        topic if name == PLAIN_METRIC else f"{topic}.{name}"
+        for topic, name in zip(captured, decoded.readings["metric"], strict=True)
+    ]
+    metric = pd.Series(names, index=decoded.readings.index, dtype=object)
+    return replace(decoded, readings=decoded.readings.assign(metric=metric))
+
+
+def _silent(rows: np.ndarray, decoded: Decoded) -> np.ndarray:
+    """Those of `rows` that have neither a reading nor a refusal."""
+    answered = {*decoded.readings["message"], *(refusal.message for refusal in decoded.refusals)}
+    return np.array([row for row in rows.tolist() if row not in answered], dtype=np.int64)
 
 
 def _decode_packed(column: PayloadColumn, route: Route, max_bytes: int) -> Decoded:

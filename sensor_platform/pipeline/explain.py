@@ -12,6 +12,7 @@ import pandas as pd
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.pipeline.fields import conversions, fields
 from sensor_platform.pipeline.message import OneMessage
+from sensor_platform.routes.filters import METRIC
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.routes.nearest import nearest
 from sensor_platform.transformers import registry
@@ -91,12 +92,21 @@ def _steps(
             return
     version = registry.get(route.format).version
     yield Step("format", True, (f"{route.format}, transformer version {version}",))
-    yield from _content(payload, route, decoded)
+    captured = (route.match(message.topic_text) or {}).get(METRIC)
+    names = (str(name) for name in decoded.readings["metric"])
+    metrics = {name if captured is None else name.removeprefix(f"{captured}.") for name in names}
+    yield from _content(payload, route, metrics)
     yield _decoded(decoded)
     if len(decoded.readings):
         yield _checks(validated)
     if decoded.ignored[0]:
-        yield Step("retained", True, ("retained, without a time of its own: ignored (the route may say retained)",))
+        yield _ignored(route, decoded)
+
+
+def _ignored(route: Route, decoded: DecodedMessages) -> Step:
+    if route.no_readings == "ignore" and decoded.readings.empty:
+        return Step("ignored", True, ("without readings: ignored, since the route says no_readings: ignore",))
+    return Step("retained", True, ("retained, without a time of its own: ignored (the route may say retained)",))
 
 
 def _no_route(message: OneMessage, routes: Routes, decoded: DecodedMessages) -> Step:
@@ -132,9 +142,9 @@ def _compression(payload: bytes, route: Route, max_bytes: int) -> tuple[Step, by
     return Step("compression", True, (f"{route.compression}: {len(payload)} bytes hold {len(whole)}",)), whole
 
 
-def _content(payload: bytes, route: Route, decoded: DecodedMessages) -> Iterator[Step]:
+def _content(payload: bytes, route: Route, metrics: set[str]) -> Iterator[Step]:
     """What was found in the payload, and what the route makes of it, where the format can say so."""
-    found = fields(payload, route, set(decoded.readings["metric"]))
+    found = fields(payload, route, metrics)
     if found:
         yield Step("fields", True, tuple(map(str, found)))
     if converted := conversions(route):

@@ -145,9 +145,9 @@ def _by_leaf(document: Any, options: DocumentOptions, metrics: set[str]) -> Iter
 
 
 def _shared(document: Any, elements: list[Any], options: DocumentOptions) -> Iterator[Field]:
-    places = {"work unit": options.work_unit, "sensor": options.sensor, "quality": options.quality}
-    places["time"] = options.time.field if options.time is not None else None
-    for part, path in places.items():
+    places = [("work unit", options.work_unit), ("sensor", options.sensor), ("quality", options.quality)]
+    places += [("time", path) for path in (options.time.places if options.time is not None else ())]
+    for part, path in places:
         if path is not None:
             steps = parse_path(path)
             found = [look_up(each, steps) for each in (*elements[:1], document)]

@@ -7,7 +7,8 @@ import difflib
 import importlib
 import importlib.resources
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,14 +19,15 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from sensor_platform.errors import ConfigurationError
-from sensor_platform.routes.filters import CAPTURES, parse_filter
-from sensor_platform.routes.model import Compression, Conflicts, Retained, Route, Routes
+from sensor_platform.routes.filters import CAPTURES, TopicFilter, parse_filter
+from sensor_platform.routes.included import Included, families, parse_entry
+from sensor_platform.routes.model import Compression, Conflicts, Retained, Route, Routes, Silent
 from sensor_platform.settings import Settings
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.registry import FormatOptions
 
 ROUTE_FILE = "routes.yaml"
-TOP_KEYS = ("routes", "transformers")
+TOP_KEYS = ("routes", "include", "transformers")
 
 #: Key of a route -> what it accepts.
 ROUTE_KEYS: dict[str, type | tuple[str, ...]] = {
@@ -39,6 +41,7 @@ ROUTE_KEYS: dict[str, type | tuple[str, ...]] = {
     "compression": get_args(Compression),
     "retained": get_args(Retained),
     "conflicts": get_args(Conflicts),
+    "no_readings": get_args(Silent),
     "ignore": bool,
     "options": dict,
 }
@@ -78,25 +81,79 @@ def parse_routes(
     return _Reader(source, folder, with_transformers).read(text)
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A route, and where it stands: the line of the file that is read, and how another file would say it."""
+
+    route: Route
+    line: int
+    where: str
+
+
 class _Reader:
-    def __init__(self, source: str, folder: Path | None, with_transformers: bool) -> None:
+    def __init__(
+        self, source: str, folder: Path | None, with_transformers: bool, included: Included | None = None
+    ) -> None:
         self.source = source
         self.folder = folder
         self.with_transformers = with_transformers
+        self.included = included
 
     def read(self, text: str) -> Routes:
         document = self._parse(text)
-        if not isinstance(document, CommentedMap) or not isinstance(document.get("routes"), CommentedSeq):
+        placed = self._placed(document)
+        self._check_unique(placed)
+        return Routes([each.route for each in placed], source=self.source)
+
+    def _placed(self, document: Any) -> list[_Placed]:
+        """The routes of the file, and of those that it includes."""
+        if not isinstance(document, CommentedMap) or not isinstance(
+            document.get("routes", CommentedSeq() if "include" in document else None), CommentedSeq
+        ):
             raise self._error(1, 'a route file is a mapping with a list under "routes"')
         self._known_keys(document, TOP_KEYS, "")
         if self.with_transformers:
             self._import_transformers(document)
-        entries = document["routes"]
-        if not entries:
-            raise self._error(_line(document, "routes"), "there is no route: at least one is needed")
-        routes = [self._route(entry, _line(entries, index)) for index, entry in enumerate(entries)]
-        self._check_unique(routes, [_line(entries, index) for index in range(len(entries))])
-        return Routes(routes, source=self.source)
+        entries = document.get("routes", CommentedSeq())
+        lines = [_line(entries, index) for index in range(len(entries))]
+        routes = [self._route(entry, line) for entry, line in zip(entries, lines, strict=True)]
+        placed = [_Placed(route, line, f"in line {line}") for route, line in zip(routes, lines, strict=True)]
+        placed += self._included(document)
+        if not placed:
+            key = "routes" if "routes" in document else "include"
+            raise self._error(_line(document, key), "there is no route: at least one is needed")
+        return placed
+
+    def _included(self, document: CommentedMap) -> Iterator[_Placed]:
+        """The routes of the included files, all at the line that includes them."""
+        if "include" not in document:
+            return
+        entries = document["include"]
+        if not isinstance(entries, CommentedSeq):
+            raise self._error(_line(document, "include"), "include is a list of device families and route files")
+        if self.included is not None:
+            raise self._error(_line(document, "include"), "an included file includes no others: name them in the first")
+        for index, entry in enumerate(entries):
+            line = _line(entries, index)
+            included, text = self._text_of(entry, line)
+            folder = None if included.is_family or self.folder is None else (self.folder / included.file).parent
+            reader = _Reader(included.source, folder, self.with_transformers, included)
+            for each in reader._placed(reader._parse(text)):
+                yield _Placed(each.route, line, f"of {included.source}:{each.line}")
+
+    def _text_of(self, entry: Any, line: int) -> tuple[Included, str]:
+        try:
+            included = parse_entry(_plain(entry))
+        except ValueError as err:
+            raise self._error(line, f"include: {err}") from err
+        try:
+            return included, included.text(self.folder)
+        except (OSError, UnicodeDecodeError) as err:
+            reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
+            raise self._error(line, f"include: cannot read {included.file}: {reason}") from err
+        except ValueError as err:
+            problem = f'include: unknown device family "{err}".{_did_you_mean(str(err), families())}'
+            raise self._error(line, f"{problem} A file of yours is a path: ./{err}.yaml") from err
 
     def _parse(self, text: str) -> Any:
         try:
@@ -119,6 +176,8 @@ class _Reader:
         for key in ("name", "filter"):
             if key not in entry:
                 raise self._error(line, f"{who}: {key} is missing")
+        if self.included is not None:
+            self.included.completed(entry, {name for _, name in self._filter_of(entry, who).captures})
         self._check_filter(entry, who)
         self._check_format(entry, line, who)
         self._check_options(entry, line, who)
@@ -135,12 +194,15 @@ class _Reader:
         if not ok:
             raise self._error(_line(entry, key), f"{who}: {key}: {_shown(value)} is not accepted, only {accepted}")
 
+    def _filter_of(self, entry: CommentedMap, who: str) -> TopicFilter:
+        try:
+            return parse_filter(entry["filter"])
+        except ValueError as err:
+            raise self._error(_line(entry, "filter"), f'{who}: filter "{entry["filter"]}": {err}') from err
+
     def _check_filter(self, entry: CommentedMap, who: str) -> None:
         line = _line(entry, "filter")
-        try:
-            captured = {name for _, name in parse_filter(entry["filter"]).captures}
-        except ValueError as err:
-            raise self._error(line, f'{who}: filter "{entry["filter"]}": {err}') from err
+        captured = {name for _, name in self._filter_of(entry, who).captures}
         for name in CAPTURES:
             if name in captured and name in entry:
                 raise self._error(
@@ -179,19 +241,18 @@ class _Reader:
             if key not in known:
                 raise self._error(_line(mapping, key), f'{who}unknown key "{key}".{_did_you_mean(str(key), known)}')
 
-    def _check_unique(self, routes: list[Route], lines: list[int]) -> None:
-        names: dict[str, int] = {}
+    def _check_unique(self, placed: list[_Placed]) -> None:
+        names: dict[str, str] = {}
         filters: dict[str, str] = {}
-        for route, line in zip(routes, lines, strict=True):
+        for each in placed:
+            route, line = each.route, each.line
             if route.name in names:
-                raise self._error(
-                    line, f'route "{route.name}": the name is taken by the route in line {names[route.name]}'
-                )
+                raise self._error(line, f'route "{route.name}": the name is taken by the route {names[route.name]}')
             subscription = route.topic_filter.subscription
             if subscription in filters:
                 other = filters[subscription]
                 raise self._error(line, f'route "{route.name}": it matches the same topics as route "{other}"')
-            names[route.name] = line
+            names[route.name] = each.where
             filters[subscription] = route.name
 
     def _import_transformers(self, document: CommentedMap) -> None:

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+#: What a level can be named: together with the metric, a reading's identity.
 CAPTURES = ("work_unit", "sensor")
+METRIC = "metric"
 MAX_FILTER_BYTES = 65_535  # [MQTT-4.7.3-3]
 
 _CAPTURE = re.compile(r"\{([^{}]*)\}")
@@ -36,7 +38,11 @@ class TopicFilter:
         levels = topic.split("/")
         if not covers(self, TopicFilter(tuple(levels)), literally=True):
             return None
-        return {name: levels[index] for index, name in self.captures}
+        captured: dict[str, str] = {}
+        for index, name in self.captures:
+            # A metric may be several levels: relay/0/power is relay.0.power.
+            captured[name] = f"{captured[name]}.{levels[index]}" if name in captured else levels[index]
+        return captured
 
 
 def parse_filter(text: str) -> TopicFilter:
@@ -81,9 +87,9 @@ def _check_level(level: str, *, is_last: bool) -> None:
 
 
 def _capture_name(name: str, so_far: Sequence[tuple[int, str]]) -> str:
-    if name not in CAPTURES:
-        raise ValueError(f'unknown capture "{{{name}}}". Known: {{work_unit}}, {{sensor}}')
-    if any(name == other for _, other in so_far):
+    if name not in (*CAPTURES, METRIC):
+        raise ValueError(f'unknown capture "{{{name}}}". Known: {{work_unit}}, {{sensor}}, {{metric}}')
+    if name != METRIC and any(name == other for _, other in so_far):
         raise ValueError(f'"{{{name}}}" stands twice')
     return name
 

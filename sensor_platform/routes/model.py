@@ -11,6 +11,7 @@ from sensor_platform.routes.filters import TopicFilter, covers, disjoint, overla
 
 Conflicts = Literal["all", "first", "last"]
 Retained = Literal["accept", "ignore"]
+Silent = Literal["refuse", "ignore"]
 Compression = Literal["none", "gzip", "zstd"]
 
 #: Topics whose route is remembered; beyond it the one not asked for longest is looked up again.
@@ -31,6 +32,7 @@ class Route:
     compression: Compression = "none"
     retained: Retained = "ignore"
     conflicts: Conflicts = "all"
+    no_readings: Silent = "refuse"
     ignore: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

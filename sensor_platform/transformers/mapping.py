@@ -44,20 +44,27 @@ def _zone(name: str) -> str:
     return name
 
 
+_steps = lru_cache(parse_path)
+
+
 Path = Annotated[str, AfterValidator(_path)]
 
 
 class TimeOption(FormatOptions):
-    """Where the time stands.
+    """Where the time stands; of several places, the first that the document has.
 
     unit: of a number; auto: seconds unless it can only be finer. zone: of a text without an offset; left out: UTC.
     pattern: of a text that is not ISO 8601, as in Python's strptime.
     """
 
-    field: Path
+    field: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
     unit: TimeUnit = "auto"
     zone: Annotated[str, AfterValidator(_zone)] | None = None
     pattern: str | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.field,) if isinstance(self.field, str) else self.field
 
     def read(self, raw: Any) -> Any:
         """Microseconds where the option says how to read it; what is no such time stays as it is, to be refused."""
@@ -82,10 +89,30 @@ class ValueOption(FormatOptions):
         return scaled(number, self.scale, self.offset) if isinstance(number, int | float) else raw
 
 
-_AS_IT_IS = ValueOption()
+class DocumentValueOption(ValueOption):
+    """The value of a field of a document.
+
+    unit_field: the place of its unit; `unit` holds where the document has none. units: what the document calls a
+    unit -> what it is called here.
+    """
+
+    unit_field: Path | None = None
+    units: dict[str, str] = Field(default_factory=dict)
+
+    def unit_in(self, *documents: Any) -> Any:
+        """The unit, looked for in the documents in turn."""
+        if self.unit_field is not None:
+            steps = _steps(self.unit_field)
+            for found in (look_up(document, steps) for document in documents):
+                if found is not NOTHING:
+                    return self.units.get(found, found) if type(found) is str else found
+        return self.unit
 
 
-class ReadingOption(ValueOption):
+_AS_IT_IS = DocumentValueOption()
+
+
+class ReadingOption(DocumentValueOption):
     """One reading: its value's place, and what else is known of it.
 
     metric: its name, or a place if it begins with `$`. quality: a place.
@@ -94,25 +121,34 @@ class ReadingOption(ValueOption):
     metric: str = Field(min_length=1)
     value: Path
     quality: Path | None = None
-    unit_field: Path | None = None
 
 
 class WideOption(FormatOptions):
     """Every numeric leaf below `of` is a metric named by its dotted path; patterns have `*` and `?`.
 
-    values: what is done with the leaves of a pattern, the first that matches. A text is left out unless its map has it.
+    values: what is done with the leaves of a pattern, the first that matches. A leaf that a pattern without wildcards
+    names, or that has a map, is known to be a value: a text in its place that is neither in the map nor a number is
+    refused. Other texts are left out.
     """
 
     of: Path = "$"
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
-    values: dict[str, ValueOption] = Field(default_factory=dict)
+    values: dict[str, DocumentValueOption] = Field(default_factory=dict)
 
-    def of_leaf(self, name: str) -> ValueOption | None:
+    def of_leaf(self, name: str) -> DocumentValueOption | None:
         """What is done with the leaf of that name; None: it is left out."""
+        found = self.known_leaf(name)
+        return None if found is None else found[0]
+
+    def known_leaf(self, name: str) -> tuple[DocumentValueOption, bool] | None:
+        """What is done with the leaf of that name, and whether it is known to be a value; None: it is left out."""
         if not _matches(name, self.include) or _matches(name, self.exclude):
             return None
-        return next((value for pattern, value in self.values.items() if fnmatchcase(name, pattern)), _AS_IT_IS)
+        for pattern, value in self.values.items():
+            if fnmatchcase(name, pattern):
+                return value, bool(value.map) or not any(wildcard in pattern for wildcard in "*?[")
+        return _AS_IT_IS, False
 
 
 class DocumentOptions(FormatOptions):
@@ -153,10 +189,11 @@ class Mapper:
         self._each = None if options.each is None else parse_path(options.each)
         shared = {"work_unit": options.work_unit, "sensor": options.sensor, "quality": options.quality}
         self._shared = {name: parse_path(path) for name, path in shared.items() if path is not None}
-        self._time = None if options.time is None else parse_path(options.time.field)
+        self._times = [parse_path(place) for place in (options.time.places if options.time is not None else ())]
         self._readings = [_ParsedReading(reading) for reading in options.readings]
         self._wide = None if options.wide is None else parse_path(options.wide.of)
-        self._of_leaf = lru_cache(maxsize=LEAF_NAMES)((options.wide or WideOption()).of_leaf)
+        self._known_leaf = lru_cache(maxsize=LEAF_NAMES)((options.wide or WideOption()).known_leaf)
+        self._not_metrics = self._taken_leaves()
 
     def objects(self, document: Any) -> Iterator[Any]:
         """As the default rules want them. Raises RefusedValueError for a document nested too deep."""
@@ -167,9 +204,9 @@ class Mapper:
                 for reading in self._readings:
                     yield from reading.objects(element, about)
             elif self._wide is not None:
-                yield from self._leaves(look_up(element, self._wide), about)
+                yield from self._leaves(look_up(element, self._wide), about, element, document)
             elif type(element) is dict:
-                taken = {steps[0] for steps in (self._time, *self._shared.values()) if steps is not None}
+                taken = {steps[0] for steps in (*self._times, *self._shared.values())}
                 yield {**{name: entry for name, entry in element.items() if name not in taken}, **about}
             else:
                 yield {"value": element, **about}
@@ -182,27 +219,40 @@ class Mapper:
             found = look_up(document, steps) if found is NOTHING else found
             if found is not NOTHING:
                 about[name] = self._options.qualities.get(_word(found), found) if name == "quality" else found
-        if self._time is not None and self._options.time is not None:
-            found = look_up(element, self._time)
-            found = look_up(document, self._time) if found is NOTHING else found
-            if found is not NOTHING:
-                about["timestamp"] = self._options.time.read(found)
+        if self._options.time is not None:
+            for steps in self._times:
+                found = look_up(element, steps)
+                found = look_up(document, steps) if found is NOTHING else found
+                if found is not NOTHING:
+                    about["timestamp"] = self._options.time.read(found)
+                    break
         return about
 
-    def _leaves(self, tree: Any, about: Document) -> Iterator[Document]:
+    def _taken_leaves(self) -> frozenset[str]:
+        """Names of leaves below `wide.of` that are the time, the quality or the identity: no metrics."""
+        if self._wide is None:
+            return frozenset()
+        depth = len(self._wide)
+        taken = [steps for steps in (*self._times, *self._shared.values()) if steps[:depth] == self._wide]
+        return frozenset(".".join(map(str, steps[depth:])) for steps in taken)
+
+    def _leaves(self, tree: Any, about: Document, *documents: Any) -> Iterator[Document]:
         if type(tree) is list:
             tree = {str(place): element for place, element in enumerate(tree)}
         if type(tree) is not dict:
             return
         plain: Document = {}
         for name, raw in leaves(tree, (), texts=True):
-            value = self._of_leaf(name)
-            if value is None or (type(raw) is str and raw not in value.map):
+            found = self._known_leaf(name)
+            if found is None or name in self._not_metrics or (type(raw) is str and not found[1]):
                 continue
-            if value.unit is None:
-                plain[name] = value.converted(raw)
+            value, _ = found
+            unit, converted = value.unit_in(*documents), value.converted(raw)
+            if unit is None and type(converted) is not str:
+                plain[name] = converted
             else:
-                yield {"metric": name, "value": value.converted(raw), "unit": value.unit, **about}
+                reading = {"metric": name, "value": converted, **about}
+                yield reading if unit is None else reading | {"unit": unit}
         if plain:
             yield {"metrics": plain, **about}
 
@@ -215,7 +265,6 @@ class _ParsedReading:
         self._value = parse_path(option.value)
         self._metric = parse_path(option.metric) if option.metric.startswith("$") else None
         self._quality = None if option.quality is None else parse_path(option.quality)
-        self._unit = None if option.unit_field is None else parse_path(option.unit_field)
 
     def objects(self, element: Any, about: Document) -> Iterator[Document]:
         raw = look_up(element, self._value)
@@ -223,8 +272,8 @@ class _ParsedReading:
         if raw is NOTHING or metric is NOTHING:
             return
         reading = {**about, "metric": metric, "value": self._option.converted(raw)}
-        unit = self._option.unit if self._unit is None else look_up(element, self._unit)
-        if unit is not None and unit is not NOTHING:
+        unit = self._option.unit_in(element)
+        if unit is not None:
             reading["unit"] = unit
         if self._quality is not None and (quality := look_up(element, self._quality)) is not NOTHING:
             reading["quality"] = quality

@@ -15,7 +15,7 @@ from sensor_platform.transformers.contract import WHOLE_MESSAGE, Decoded, Payloa
 from sensor_platform.transformers.definitions import Timeline
 from sensor_platform.transformers.json import Unreadable, parse
 from sensor_platform.transformers.leaves import NamesMade, RefusedValueError
-from sensor_platform.transformers.mapping import LEAF_NAMES, ValueOption, WideOption
+from sensor_platform.transformers.mapping import LEAF_NAMES, DocumentValueOption, ValueOption, WideOption
 from sensor_platform.transformers.numbers import OutOfRange, is_storable, read_number, shown
 from sensor_platform.transformers.opcua_dataset import (
     TYPES,
@@ -86,7 +86,8 @@ class OpcuaOptions(FormatOptions):
     @cached_property
     def of_metric(self) -> Callable[[str], ValueOption | None]:
         """What is done with the metric of that name; None: it is left out."""
-        wide = WideOption(include=self.include, exclude=self.exclude, values=self.values)
+        values = {pattern: DocumentValueOption(**value.model_dump()) for pattern, value in self.values.items()}
+        wide = WideOption(include=self.include, exclude=self.exclude, values=values)
         return lru_cache(maxsize=LEAF_NAMES)(wide.of_leaf)
 
     def declared(self, writer_id: str | None) -> DataSetMetaData | None:

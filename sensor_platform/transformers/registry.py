@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 #: Formats that come along -> the module that registers each.
 BUILT_IN = {
     name: f"sensor_platform.transformers.{name}"
-    for name in ("binary", "cbor", "csv", "influx", "json", "modbus", "msgpack", "ndjson", "opcua", "senml", "value")
+    for name in [
+        *("binary", "cbor", "csv", "influx", "json", "modbus", "msgpack", "ndjson", "opcua"),
+        *("ruuvi", "senml", "value"),
+    ]
 }
 
 F = TypeVar("F", bound=Callable[..., Any])

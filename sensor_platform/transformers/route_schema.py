@@ -3,6 +3,7 @@
 from typing import Any
 
 from sensor_platform.routes.file import ROUTE_KEYS
+from sensor_platform.routes.included import KEYS, families
 from sensor_platform.transformers import registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -20,11 +21,12 @@ def json_schema() -> dict[str, Any]:
         "$schema": DIALECT,
         "title": "Routes of sensor-platform",
         "type": "object",
-        "required": ["routes"],
+        "anyOf": [{"required": ["routes"]}, {"required": ["include"]}],
         "additionalProperties": False,
         "properties": {
             "transformers": {"type": "array", "items": {"type": "string"}},
-            "routes": {"type": "array", "minItems": 1, "items": _route(definitions)},
+            "include": {"type": "array", "items": _included()},
+            "routes": {"type": "array", "items": _route(definitions)},
         },
         "$defs": definitions,
     }
@@ -41,6 +43,13 @@ def _route(definitions: dict[str, Any]) -> dict[str, Any]:
         "anyOf": [{"required": ["format"]}, {"required": ["ignore"]}],
         "allOf": [_options(name, definitions) for name in registry.known()],
     }
+
+
+def _included() -> dict[str, Any]:
+    file = {"anyOf": [{"enum": families()}, {"type": "string", "pattern": r"/|\.ya?ml$"}]}
+    texts = {key: dict(_TYPES[str]) for key in KEYS}
+    mapping = {"type": "object", "required": ["file"], "additionalProperties": False, "properties": texts}
+    return {"anyOf": [file, mapping | {"properties": texts | {"file": file}}]}
 
 
 def _accepted(accepts: type | tuple[str, ...]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from sensor_platform.cli.routes import routes
+from sensor_platform.transformers.registry import BUILT_IN
 
 OVERLAPPING = """\
 routes:
@@ -41,5 +42,23 @@ def test_a_bad_file_exits_78_with_one_line(tmp_path: Path) -> None:
     assert result.stdout == ""
     assert result.stderr == (
         'sensor-platform: r.yaml:2: route "data": unknown format "jason". Did you mean "json"? '
-        "Known: binary, cbor, csv, influx, json, modbus, msgpack, ndjson, opcua, senml, value.\n"
+        f"Known: {', '.join(sorted(BUILT_IN))}.\n"
     )
+
+
+def test_every_device_family_is_listed_with_what_it_is_of() -> None:
+    listed = json.loads(CliRunner().invoke(routes, ["devices", "--json"]).stdout)
+    assert {"tasmota", "zigbee2mqtt", "shelly", "the_things_stack", "chirpstack", "ruuvi_gateway"} <= {
+        each["family"] for each in listed
+    }
+    (ruuvi,) = [each for each in listed if each["family"] == "ruuvi_gateway"]
+    assert ruuvi["filters"] == ["ruuvi/+/{sensor}"]
+    assert ruuvi["about"].startswith("Ruuvi Gateway: ")
+
+
+def test_the_routes_of_a_family_are_shown_as_a_file_that_serves(tmp_path: Path) -> None:
+    (tmp_path / "tasmota.yaml").write_text(CliRunner().invoke(routes, ["show", "tasmota"]).stdout)
+    (tmp_path / "r.yaml").write_text("include: [./tasmota.yaml]")
+    result = CliRunner().invoke(routes, ["check", str(tmp_path / "r.yaml"), "--json"])
+    assert "tasmota-sensor" in [route["name"] for route in json.loads(result.stdout)["routes"]]
+    assert CliRunner().invoke(routes, ["show", "tasmotta"]).exit_code == 2

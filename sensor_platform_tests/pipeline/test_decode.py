@@ -116,3 +116,40 @@ def test_no_messages_are_no_readings() -> None:
     assert list(decoded.readings.columns)[-1] == "route"
     assert decoded.refusals == []
     assert len(decoded.redelivered) == 0
+
+
+TOPICS_SAY = parse_routes("""\
+routes:
+  - {name: plain, filter: 'v/{work_unit}/{sensor}/{metric}/{metric}', format: value, options: {unit: V}}
+  - {name: object, filter: 'o/{work_unit}/{sensor}/{metric}', format: json}
+  - name: layout
+    filter: b/{work_unit}/{sensor}/{metric}
+    format: binary
+    options: {fields: [{name: a, type: uint8}]}
+  - {name: quiet, filter: 'q/{work_unit}/{sensor}', format: json, no_readings: ignore}
+""")
+
+
+def test_a_metric_that_the_topic_captures_names_a_plain_value_and_comes_before_every_other_name() -> None:
+    table = staged(
+        ("v/w/s/relay/0", b"230.5", {}),
+        ("o/w/s/motor", b'{"value": 1}', {}),
+        ("o/w/s/motor", b'{"metrics": {"speed": 2}}', {}),
+        ("b/w/s/raw", b"\x07", {}),
+    )
+    readings = decode(table, TOPICS_SAY, max_payload_bytes=1000).readings
+    assert readings[["metric", "value", "unit"]].to_numpy().tolist() == [
+        ["relay.0", 230.5, "V"],
+        ["motor", 1.0, None],
+        ["motor.speed", 2.0, None],
+        ["raw.a", 7.0, None],
+    ]
+
+
+def test_a_message_without_readings_is_ignored_where_the_route_says_so_and_what_is_wrong_is_refused_still() -> None:
+    payloads = (b"{}", b'{"action": "single"}', b"{", b'{"a": NaN}', b'{"a": 1}', b" " * 1001)
+    table = staged(*(("q/w/s", payload, {}) for payload in payloads))
+    decoded = decode(table, TOPICS_SAY, max_payload_bytes=1000)
+    assert decoded.ignored.tolist() == [True, True, False, False, False, False]
+    assert codes(decoded) == [(2, -1, "invalid_json"), (3, 0, "nan_not_allowed"), (5, -1, "payload_too_large")]
+    assert decoded.readings["message"].tolist() == [4]

@@ -92,7 +92,7 @@ def route(line: str) -> str:
         ("routes: [5]", "routes.yaml:1: a route is a mapping with name, filter and format"),
         (
             "route: x\nroutes: []",
-            'routes.yaml:1: unknown key "route". Did you mean "routes"? Known: routes, transformers.',
+            'routes.yaml:1: unknown key "route". Did you mean "routes"? Known: include, routes, transformers.',
         ),
         (
             route("x: 1").replace("json", "jsno"),

@@ -29,6 +29,7 @@ TOPICS = st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, max_size=5).
         ("+/broker/uptime", "$SYS/broker/uptime", None),
         ("$SYS/#", "$SYS/broker/uptime", {}),
         ("a/+", "a/$b", {}),
+        ("{sensor}/{metric}/x/{metric}", "s/relay/x/0", {"sensor": "s", "metric": "relay.0"}),
         ("a/+", "a/+", {}),
     ],
 )
@@ -47,7 +48,7 @@ def test_a_filter_matches_whole_levels_and_captures_them(
         ("a/b+", '"+" is a whole topic level'),
         ("a/x{sensor}", "a capture is a whole topic level"),
         ("a/{sensor", "a capture is a whole topic level"),
-        ("a/{device}", 'unknown capture "{device}". Known: {work_unit}, {sensor}'),
+        ("a/{device}", 'unknown capture "{device}". Known: {work_unit}, {sensor}, {metric}'),
         ("{sensor}/{sensor}", '"{sensor}" stands twice'),
         ("$share/g/a", "leave $share/GROUP/ out"),
         ("a\0", "no U+0000"),

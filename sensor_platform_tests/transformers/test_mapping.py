@@ -73,3 +73,44 @@ def test_a_document_nested_too_deep_is_refused_by_the_wide_way_too() -> None:
     decoded = decode_payloads(payload, b'{"a": 1}', options={"wide": {}})
     assert codes(decoded) == [(0, 0, "too_deep")]
     assert decoded.readings["message"].tolist() == [1]
+
+
+def test_a_word_in_place_of_a_value_that_the_route_names_is_refused_and_others_are_left_out() -> None:
+    values = {"temperature": {}, "state*": {"map": {"ON": 1}}, "note*": {"unit": "V"}}
+    payload = (
+        b'{"temperature": "N/A", "state": "JAMMED", "state_2": "ON", "note": "N/A", "other": "N/A", "humidity": 4}'
+    )
+    decoded = decode_payloads(payload, options={"wide": {"values": values}})
+    assert dict(zip(decoded.readings["metric"], decoded.readings["value"], strict=True)) == {
+        "state_2": 1,
+        "humidity": 4,
+    }
+    assert [refusal.detail for refusal in decoded.refusals] == [
+        'the value "N/A" does not read as a number',
+        'the value "JAMMED" does not read as a number',
+    ]
+    assert {refusal.code for refusal in decoded.refusals} == {"value_not_number"}
+
+
+def test_a_named_leaf_may_be_a_number_in_quotes() -> None:
+    decoded = decode_payloads(b'{"a": "21.5", "b": "21.5"}', options={"wide": {"values": {"a": {"unit": "V"}}}})
+    assert decoded.readings[["metric", "value", "unit"]].to_numpy().tolist() == [["a", 21.5, "V"]]
+
+
+def test_the_unit_of_leaves_may_stand_in_the_document() -> None:
+    temperature = {"unit": "degC", "unit_field": "$.TempUnit", "units": {"F": "degF", "C": "degC"}}
+    options = {"wide": {"values": {"*.T": temperature}}}
+    payloads = [b'{"a": {"T": 70.5}, "TempUnit": "F"}', b'{"a": {"T": 21}}', b'{"a": {"T": 294}, "TempUnit": "K"}']
+    decoded = decode_payloads(*payloads, options=options)
+    assert decoded.readings["unit"].tolist() == ["degF", "degC", "K"]
+
+
+def test_the_first_of_several_places_of_the_time_that_is_there_holds_and_is_no_metric() -> None:
+    options = {"time": {"field": ["$.a", "$.b.at"], "unit": "s"}, "sensor": "$.b.id", "wide": {}}
+    decoded = decode_payloads(
+        b'{"b": {"at": 5, "id": "s", "v": 1}}', b'{"a": 6, "b": {"at": 5, "v": 2}}', options=options
+    )
+    assert decoded.readings[["metric", "time", "sensor"]].to_numpy().tolist() == [
+        ["b.v", 5_000_000, "s"],
+        ["b.v", 6_000_000, "press"],
+    ]

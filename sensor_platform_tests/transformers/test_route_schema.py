@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from sensor_platform.cli.routes import routes
-from sensor_platform_tests.testcases.test_testcases import CASES
+from sensor_platform.routes.included import families, family_text
+from sensor_platform_tests.testcases.test_testcases import CASES, ROOT
 
 DEFAULT = importlib.resources.files("sensor_platform.routes").joinpath("default.yaml").read_text("utf-8")
 
@@ -28,7 +29,8 @@ def problems(validator: jsonschema.Draft202012Validator, text: str) -> list[str]
 
 
 def test_every_route_file_of_ours_is_valid(validator: jsonschema.Draft202012Validator) -> None:
-    texts = [DEFAULT, *((folder / "route.yaml").read_text("utf-8") for folder in CASES)]
+    texts = [DEFAULT, *map(family_text, families()), (ROOT / "devices" / "routes.yaml").read_text("utf-8")]
+    texts += [(folder / "route.yaml").read_text("utf-8") for folder in CASES]
     assert [problems(validator, text) for text in texts] == [[] for _ in texts]
 
 
