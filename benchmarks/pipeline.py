@@ -1,0 +1,240 @@
+"""Staged messages to committed readings: the pipeline beside raw sorted COPY of the same rows, and the obvious script.
+
+`python -m benchmarks.pipeline [--json] [--rounds 5] [--messages 200000] [--grow 10,50]`. One process, an embedded
+PostgreSQL with its durable settings. A message is 150 bytes of JSON with a time and two metrics, so two readings.
+
+Each round runs every alternative once on messages of its own. *ours* reads the files, decodes, validates, finds
+repeats, and commits readings and ledger. *copy* is binary COPY of rows that were built before the clock starts, sorted
+by (series, time), the same number a transaction, into a table of the same columns, partitions and indexes. *script* is
+`json.loads`, DataFrame, `to_sql(method="multi")` into a table with one index. `--grow`: millions of rows that the table
+holds before *ours* and *copy* are measured again.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import sqlalchemy as sa
+from psycopg import sql
+
+from benchmarks.baselines import dataframe_script
+from benchmarks.machine import machine
+from benchmarks.plant import FIRST_RECEIVED, METRICS, SENSORS, Plant
+from sensor_platform.database.copy import COLUMNS, ReadingRows, copy_readings
+from sensor_platform.database.engine import Database
+from sensor_platform.database.migrate import upgrade
+from sensor_platform.database.partitions import make_partitions
+from sensor_platform.database.raw import cursor
+from sensor_platform.embedded.postgres import EmbeddedPostgres
+from sensor_platform.pipeline.process import GROUP_MESSAGES, process
+from sensor_platform.routes.file import parse_routes
+from sensor_platform.settings import Settings
+from sensor_platform.staging.store import LocalStaging
+
+ROUTES = "routes:\n  - {name: data, filter: 'factory/{work_unit}/sensors/{sensor}/data', format: json}\n"
+MICRO_BATCH_MESSAGES = 20_000
+SCRIPT_SHARE = 0.05
+#: Ratio or figure -> its least value.
+TARGETS = {"ours_of_copy": 0.5, "ours_of_script": 5.0, "readings_per_s": 150_000, "grown_of_small": 0.8}
+
+COPY_TABLE = """
+CREATE SCHEMA IF NOT EXISTS bench;
+CREATE TABLE bench.metric (LIKE sensor_platform.metric) PARTITION BY RANGE (time);
+CREATE TABLE bench.metric_all PARTITION OF bench.metric FOR VALUES FROM ('2001-01-01') TO ('2100-01-01');
+CREATE INDEX ON bench.metric (series, time);
+CREATE INDEX ON bench.metric USING brin (micro_batch);
+CREATE TABLE bench.script (sensor text, metric text, time timestamptz, value double precision);
+CREATE INDEX ON bench.script (sensor, metric, time);
+"""
+#: Older readings of every series, one a second, going back from the first one that is measured.
+GROW = """
+INSERT INTO {table} (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt)
+SELECT CAST(:first AS timestamptz) - second * interval '1 second', 800 + second % 977 / 8.0, second, series, 0, 0, 0,
+       false
+FROM unnest(CAST(:series AS integer[])) AS series,
+     generate_series(CAST(:after AS integer), CAST(:until AS integer)) AS second
+"""
+
+
+class Bench:
+    """One database, one staging area; messages are never used twice."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.database = database
+        self.staging = LocalStaging(folder / "staging")
+        self.routes = parse_routes(ROUTES)
+        self.next_message = 0
+        self.grown_s = 0
+
+    def plant(self, messages: int) -> Plant:
+        plant = Plant(self.next_message, messages)
+        self.next_message += messages
+        return plant
+
+    def ours(self, messages: int) -> tuple[float, dict[str, float]]:
+        """Readings/s, and where the seconds went."""
+        plant = self.plant(messages)
+        plant.stage(self.staging, micro_batch_messages=MICRO_BATCH_MESSAGES)
+        began = time.perf_counter()
+        report = process(self.staging, self.database, self.routes, settings=Settings())
+        took_s = time.perf_counter() - began
+        if report.readings.inserted != messages * len(METRICS):
+            raise click.ClickException(f"{report.readings.inserted} readings are in, not {messages * len(METRICS)}")
+        return report.readings.inserted / took_s, {**report.seconds, "all": took_s}
+
+    def copy(self, messages: int) -> float:
+        groups = [rows_of(part) for part in parts(self.plant(messages), GROUP_MESSAGES)]
+        began = time.perf_counter()
+        for rows in groups:
+            with self.database.begin() as connection, cursor(connection) as cur:
+                copy_readings(cur, sql.Identifier("bench", "metric"), rows)
+        return messages * len(METRICS) / (time.perf_counter() - began)
+
+    def script(self, messages: int) -> float:
+        pairs = list(self.plant(messages).payloads())
+        began = time.perf_counter()
+        readings = dataframe_script.load(pairs, self.database.engine, "bench", "script")
+        return readings / (time.perf_counter() - began)
+
+    def grow(self, rows: int) -> None:
+        """Until each table has some `rows` more than what was measured."""
+        until_s = rows // (SENSORS * len(METRICS))
+        first = FIRST_RECEIVED - timedelta(seconds=1)
+        months = {(FIRST_RECEIVED - timedelta(seconds=s)).strftime("%Y-%m") for s in range(0, until_s + 86_400, 86_400)}
+        with self.database.begin() as connection:
+            make_partitions(connection, [(int(month[:4]), int(month[5:])) for month in months])
+            series = list(connection.execute(sa.text("SELECT id FROM sensor_platform.series")).scalars())
+            for table in ("sensor_platform.metric", "bench.metric"):
+                values = {"first": first, "series": series, "after": self.grown_s + 1, "until": until_s}
+                connection.execute(sa.text(GROW.format(table=table)), values)
+        self.grown_s = until_s
+        with self.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(sa.text("VACUUM ANALYZE sensor_platform.metric"))
+            connection.execute(sa.text("CHECKPOINT"))
+
+    def bytes_per_reading(self) -> float:
+        query = """SELECT sum(pg_total_relation_size(inhrelid)) / (SELECT count(*) FROM sensor_platform.metric)
+                   FROM pg_inherits WHERE inhparent = 'sensor_platform.metric'::regclass"""
+        with self.database.connect() as connection:
+            return float(connection.execute(sa.text(query)).scalar_one())
+
+
+def parts(plant: Plant, size: int) -> list[Plant]:
+    end = plant.first + plant.messages
+    return [Plant(start, min(size, end - start)) for start in range(plant.first, end, size)]
+
+
+def rows_of(plant: Plant) -> ReadingRows:
+    """The rows that *ours* would make of these messages, sorted by (series, time)."""
+    number = np.repeat(np.arange(plant.first, plant.first + plant.messages), len(METRICS))
+    ordinal = np.tile(np.arange(len(METRICS), dtype=np.int32), plant.messages)
+    first_us = int(FIRST_RECEIVED.timestamp() * 1e6)
+    rows = ReadingRows(
+        time=first_us + number * 100,
+        value=(800 + number % 977 / 8) / np.where(ordinal == 0, 1, 4),
+        sequence=number,
+        series=(number % SENSORS * len(METRICS) + ordinal).astype(np.int32),
+        micro_batch=(number // MICRO_BATCH_MESSAGES).astype(np.int32),
+        ordinal=ordinal,
+        quality=np.zeros(len(number), np.int16),
+        timed_by_receipt=np.zeros(len(number), bool),
+        text=np.full(len(number), None, dtype=object),
+    )
+    return rows.take(np.lexsort((rows.time, rows.series)))
+
+
+def measure(*, rounds: int, messages: int, grow: tuple[int, ...], folder: Path) -> dict[str, Any]:
+    """The report as JSON has it."""
+    with EmbeddedPostgres(folder) as server, Database(server.url) as database:
+        upgrade(database)
+        with database.begin() as connection:
+            connection.execute(sa.text(COPY_TABLE))
+        bench = Bench(database, folder)
+        bench.ours(MICRO_BATCH_MESSAGES)  # warms imports, caches and the catalogue
+        small, seconds = _rounds(bench, rounds, messages, with_script=True)
+        table = {"small": small}
+        for millions in grow:
+            bench.grow(millions * 1_000_000)
+            table[f"{millions}M rows"], _ = _rounds(bench, max(1, rounds // 2), messages, with_script=False)
+        room = round(bench.bytes_per_reading(), 1)
+    ratios = {
+        "readings_per_s": small["ours"],
+        "ours_of_copy": small["ours"] / small["copy"],
+        "ours_of_script": small["ours"] / small["script"],
+    }
+    grown = [rates["ours"] / small["ours"] for rates in table.values()]
+    if grow:
+        ratios["grown_of_small"] = min(grown)
+    return {
+        "machine": machine(folder),
+        "messages": messages,
+        "rounds": rounds,
+        "columns": list(COLUMNS),
+        "readings_per_s": table,
+        "seconds_of_ours": seconds,
+        "bytes_per_reading": room,
+        "ratios": {
+            name: {"value": round(value, 2), "target": TARGETS[name], "holds": value >= TARGETS[name]}
+            for name, value in ratios.items()
+        },
+    }
+
+
+def _rounds(bench: Bench, rounds: int, messages: int, *, with_script: bool) -> tuple[dict[str, int], dict[str, float]]:
+    """Medians of readings/s by alternative, and of the seconds of *ours* by step."""
+    rates: dict[str, list[float]] = {}
+    steps: dict[str, list[float]] = {}
+
+    def ours() -> float:
+        rate, seconds = bench.ours(messages)
+        for name, took_s in seconds.items():
+            steps.setdefault(name, []).append(took_s)
+        return rate
+
+    todo: dict[str, Callable[[], float]] = {"ours": ours, "copy": lambda: bench.copy(messages)}
+    if with_script:
+        todo["script"] = lambda: bench.script(int(messages * SCRIPT_SHARE))
+    for _ in range(rounds):
+        for name, run in todo.items():
+            rates.setdefault(name, []).append(run())
+    return (
+        {name: round(statistics.median(found)) for name, found in rates.items()},
+        {name: round(statistics.median(found), 3) for name, found in steps.items()},
+    )
+
+
+def _millions(_context: Any, _parameter: Any, text: str) -> tuple[int, ...]:
+    return tuple(sorted(int(each) for each in text.split(",") if each))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout instead of lines.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--messages", default=200_000, show_default=True, type=click.IntRange(1000))
+@click.option("--grow", default="", callback=_millions, help="Millions of rows in the table, such as 1,10,50.")
+def main(as_json: bool, rounds: int, messages: int, grow: tuple[int, ...]) -> None:
+    """Measure staged messages to committed readings."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = measure(rounds=rounds, messages=messages, grow=grow, folder=Path(folder))
+    if as_json:
+        print(json.dumps(report, indent=1))
+        return
+    for size, rates in report["readings_per_s"].items():
+        for name, rate in rates.items():
+            print(f"{size:10} {name:8} {rate:>10,} readings/s")
+    for name, took_s in report["seconds_of_ours"].items():
+        print(f"{name:10} {took_s:>10} s")
+    print(f"{report['bytes_per_reading']} bytes a reading, table and indexes")
+    for name, verdict in report["ratios"].items():
+        print(f"{name:18} {verdict['value']:>12,} target {verdict['target']:,}: {verdict['holds']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""A staging area for the benchmark of the pipeline: real micro-batches, as a collector would have sealed them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from sensor_platform.staging.format import SCHEMA, Group, MicroBatch, file_name, hour_of, stamp, to_batch
+from sensor_platform.staging.store import LocalStaging
+
+SENSORS = 200
+METRICS = ("force_main_cylinder", "stroke_position")
+PAYLOAD_BYTES = 150
+MESSAGES_PER_S = 10_000
+FIRST_RECEIVED = datetime(2026, 3, 2, 8, tzinfo=UTC)
+#: One record batch of a file, as a busy collector writes them.
+GROUP_MESSAGES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """Messages are numbered; a number says everything about its message. Each has a time of its own and two metrics."""
+
+    first: int
+    messages: int
+
+    def payloads(self) -> Iterator[tuple[str, bytes]]:
+        """(sensor, payload) in received order."""
+        for number in range(self.first, self.first + self.messages):
+            yield f"press-{number % SENSORS}", payload(number)
+
+    def stage(self, staging: LocalStaging, *, micro_batch_messages: int) -> None:
+        """Seals them, so many a file."""
+        for start in range(self.first, self.first + self.messages, micro_batch_messages):
+            _write(staging, start, min(micro_batch_messages, self.first + self.messages - start))
+
+
+def payload(number: int) -> bytes:
+    at = FIRST_RECEIVED + timedelta(seconds=number / MESSAGES_PER_S)
+    value = 800 + number % 977 / 8
+    document = {"timestamp": at.isoformat(), "metrics": dict(zip(METRICS, (value, value / 4), strict=True))}
+    return json.dumps(document).encode().ljust(PAYLOAD_BYTES)
+
+
+def _received_us(number: int) -> int:
+    return int(FIRST_RECEIVED.timestamp() * 1e6) + number * 1_000_000 // MESSAGES_PER_S
+
+
+def _write(staging: LocalStaging, first: int, count: int) -> None:
+    micro_batch = MicroBatch(hour_of(_received_us(first)), file_name("bench", "0" * 8, first))
+    path = staging.path(micro_batch)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        for start in range(first, first + count, GROUP_MESSAGES):
+            numbers = range(start, min(start + GROUP_MESSAGES, first + count))
+            group = Group(
+                first_bytes=b"\x32" * len(numbers),
+                topics=[b"factory/bench/sensors/press-%d/data" % (number % SENSORS) for number in numbers],
+                payloads=[payload(number) for number in numbers],
+                packet_ids=[number % 65_535 + 1 for number in numbers],
+                connection=1,
+            )
+            batch = to_batch(group, first_sequence=start, received_at_us=_received_us(start))
+            batch = pa.ipc.read_record_batch(batch.serialize(), SCHEMA)  # so that the crc is of what a reader sees
+            writer.write_batch(batch, custom_metadata=stamp(batch, new_session=False))
