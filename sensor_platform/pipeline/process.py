@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -33,6 +35,14 @@ GROUP_MICRO_BATCHES = 50
 GROUP_BYTES = 64 * 1024 * 1024
 
 Read = tuple[MicroBatch, pa.Table]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Micro-batches that are loaded in one transaction, and the seconds that each step with them took."""
+
+    read: list[Read]
+    seconds: dict[str, float]
 
 
 class DamagedMicroBatchesError(DamagedMicroBatchError):
@@ -94,10 +104,9 @@ def process(
         report = Report(bytes_deleted=len(gone))
         if gone:
             get_logger().warning("bytes_deleted_by_retention", micro_batches=len(gone), their_readings="stay")
-    seconds: dict[str, float] = {}
-    for group in _groups(staging, found, damaged, seconds):
-        report += _process_group(group, database, routes, settings=settings, mode=mode, run_id=run_id, seconds=seconds)
-        seconds.clear()
+    steps = _Steps(database, routes, settings, mode, run_id)
+    for loaded in _loaded(_groups(staging, found, damaged), steps):
+        report += loaded
         if should_stop is not None and should_stop():
             break
     if damaged:
@@ -120,11 +129,10 @@ def loaded_messages(database: Database, hours: Collection[datetime]) -> dict[str
         return dict(connection.execute(statement).tuples().all())
 
 
-def _groups(
-    staging: Staging, found: list[MicroBatch], damaged: dict[str, str], seconds: dict[str, float]
-) -> Iterator[list[Read]]:
+def _groups(staging: Staging, found: list[MicroBatch], damaged: dict[str, str]) -> Iterator[_Group]:
     """The micro-batches read, a bounded group at a time. Those that cannot be read are noted in `damaged`."""
-    group: list[Read] = []
+    read: list[Read] = []
+    seconds = {"read": 0.0}
     for micro_batch in found:
         started = time.perf_counter()
         try:
@@ -134,13 +142,13 @@ def _groups(
             get_logger().error("micro_batch_damaged", micro_batch=micro_batch.name, error=str(err))
             continue
         finally:
-            seconds["read"] = seconds.get("read", 0.0) + time.perf_counter() - started
-        if group and _is_full([*group, (micro_batch, table)]):
-            yield group
-            group = []
-        group.append((micro_batch, table))
-    if group:
-        yield group
+            seconds["read"] += time.perf_counter() - started
+        if read and _is_full([*read, (micro_batch, table)]):
+            yield _Group(read, seconds)
+            read, seconds = [], {"read": 0.0}
+        read.append((micro_batch, table))
+    if read:
+        yield _Group(read, seconds)
 
 
 def _is_full(group: list[Read]) -> bool:
@@ -151,50 +159,72 @@ def _is_full(group: list[Read]) -> bool:
     )
 
 
-def _process_group(
-    group: list[Read],
-    database: Database,
-    routes: Routes,
-    *,
-    settings: Settings,
-    mode: Mode,
-    run_id: str | None,
-    seconds: dict[str, float],
-) -> Report:
-    sources, messages, source_of = _in_received_order(group)
-    outcome = prepare(
-        sources,
-        messages,
-        source_of,
-        routes,
-        database.begin,
-        max_payload_bytes=settings.mqtt.max_payload_bytes,
-        seconds=seconds,
-    )
-    started = time.perf_counter()
+def _loaded(groups: Iterator[_Group], steps: "_Steps") -> Iterator[Report]:
+    """Each group's report once it is committed. The next group is decoded meanwhile, outside the load's lock.
 
-    def attempt(what: Outcome) -> Loaded:
-        with database.begin() as connection:
+    Not where a group says what later messages mean: those are decoded with what is committed.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load") as loader:
+        loading: Future[Report] | None = None
+        for group in groups:
+            outcome = steps.prepare(group)
+            if loading is not None:
+                yield loading.result()
+            loading = loader.submit(steps.load, outcome, group.seconds)
+            if outcome.definitions:
+                yield loading.result()
+                loading = None
+        if loading is not None:
+            yield loading.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """What is done with each group."""
+
+    database: Database
+    routes: Routes
+    settings: Settings
+    mode: Mode
+    run_id: str | None
+
+    def prepare(self, group: _Group) -> Outcome:
+        sources, messages, source_of = _in_received_order(group.read)
+        return prepare(
+            sources,
+            messages,
+            source_of,
+            self.routes,
+            self.database.begin,
+            max_payload_bytes=self.settings.mqtt.max_payload_bytes,
+            seconds=group.seconds,
+        )
+
+    def load(self, outcome: Outcome, seconds: dict[str, float]) -> Report:
+        started = time.perf_counter()
+        loaded = without_guilty(self.database, outcome, self._attempt)
+        seconds["load"] = time.perf_counter() - started
+        report = _report(loaded, seconds)
+        get_logger().info(
+            "micro_batches_loaded",
+            micro_batches=report.micro_batches,
+            messages=report.messages.staged,
+            inserted=report.readings.inserted,
+            took_s={name: round(value, 3) for name, value in seconds.items()},
+        )
+        return report
+
+    def _attempt(self, outcome: Outcome) -> Loaded:
+        first_backoff = timedelta(seconds=self.settings.dead_letters.first_backoff_s)
+        with self.database.begin() as connection:
             return load(
                 connection,
-                what,
-                scope=Scope.NEW if mode is Mode.NEW else Scope.AGAIN,
-                next_attempt_at=datetime.now(UTC) + timedelta(seconds=settings.dead_letters.first_backoff_s),
-                run_id=run_id,
-                by=run_id or "load",
+                outcome,
+                scope=Scope.NEW if self.mode is Mode.NEW else Scope.AGAIN,
+                next_attempt_at=datetime.now(UTC) + first_backoff,
+                run_id=self.run_id,
+                by=self.run_id or "load",
             )
-
-    loaded = without_guilty(database, outcome, attempt)
-    seconds["load"] = time.perf_counter() - started
-    report = _report(loaded, seconds)
-    get_logger().info(
-        "micro_batches_loaded",
-        micro_batches=report.micro_batches,
-        messages=report.messages.staged,
-        inserted=report.readings.inserted,
-        took_s={name: round(value, 3) for name, value in seconds.items()},
-    )
-    return report
 
 
 def _in_received_order(group: list[Read]) -> tuple[list[Source], pa.Table, np.ndarray]:
