@@ -1,6 +1,6 @@
 """Staged messages to committed readings: the pipeline beside raw sorted COPY of the same rows, and the obvious script.
 
-`python -m benchmarks.pipeline [--json] [--rounds 5] [--messages 200000] [--grow 10,50]`. One process, an embedded
+`python -m benchmarks.pipeline [--json] [--rounds 5] [--messages 200000] [--grow 10,50] [--quick]`. One process, an embedded
 PostgreSQL with its durable settings. A message is 150 bytes of JSON with a time and two metrics, so two readings.
 
 Each round runs every alternative once on messages of its own. *ours* reads the files, decodes, validates, finds
@@ -219,8 +219,11 @@ def _millions(_context: Any, _parameter: Any, text: str) -> tuple[int, ...]:
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--messages", default=200_000, show_default=True, type=click.IntRange(1000))
 @click.option("--grow", default="", callback=_millions, help="Millions of rows in the table, such as 1,10,50.")
-def main(as_json: bool, rounds: int, messages: int, grow: tuple[int, ...]) -> None:
+@click.option("--quick", is_flag=True, help="One round of 2,000 messages: shows that it runs, measures nothing.")
+def main(as_json: bool, rounds: int, messages: int, grow: tuple[int, ...], quick: bool) -> None:
     """Measure staged messages to committed readings."""
+    if quick:
+        rounds, messages = 1, 2_000
     with tempfile.TemporaryDirectory() as folder:
         report = measure(rounds=rounds, messages=messages, grow=grow, folder=Path(folder))
     if as_json:

@@ -95,3 +95,14 @@ def test_broker_keeps_every_message_with_our_configuration() -> None:
         "deploy/mosquitto.conf": 1.0,
         "on_changes": 1.0,
     }
+
+
+def test_pipeline_measures_itself_beside_raw_copy_and_the_obvious_script() -> None:
+    report = benchmark("pipeline")
+    assert set(report["readings_per_s"]["small"]) == {"ours", "copy", "script"}
+    assert set(report["seconds_of_ours"]) == {"read", "decode", "validate", "load", "all"}
+    assert {name: each["target"] for name, each in report["ratios"].items()} == {
+        "readings_per_s": 150_000,
+        "ours_of_copy": 0.5,
+        "ours_of_script": 5.0,
+    }
