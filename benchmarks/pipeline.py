@@ -1,7 +1,7 @@
 """Staged messages to committed readings: the pipeline beside raw sorted COPY of the same rows, and the obvious script.
 
-`python -m benchmarks.pipeline [--json] [--rounds 5] [--messages 200000] [--grow 10,50] [--quick]`. One process, an embedded
-PostgreSQL with its durable settings. A message is 150 bytes of JSON with a time and two metrics, so two readings.
+`python -m benchmarks.pipeline [--json] [--rounds 5] [--messages 200000] [--grow 10,50] [--quick]`. One process, an
+embedded PostgreSQL with its durable settings. A message is 150 bytes of JSON with a time and two metrics, so two readings.
 
 Each round runs every alternative once on messages of its own. *ours* reads the files, decodes, validates, finds
 repeats, and commits readings and ledger. *copy* is binary COPY of rows that were built before the clock starts, sorted

@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 
 from sensor_platform.embedded.broker import find_mosquitto
+from sensor_platform_tests.conftest import missing_tool
 
 ROOT = Path(__file__).parents[1]
 OTHERS = {"mosquitto_sub", "paho_grouped", "paho_each"}
 BOTH = ("3.1.1", "5")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (find_mosquitto() and shutil.which("mosquitto_sub")), reason="mosquitto or mosquitto_sub is not installed"
-    ),
-]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tools() -> None:
+    if not (find_mosquitto() and shutil.which("mosquitto_sub")):
+        missing_tool("mosquitto or mosquitto_sub is not installed")
 
 
 def benchmark(name: str, *options: str) -> Any:

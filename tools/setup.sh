@@ -52,6 +52,7 @@ fi
 
 missing=
 command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
+command -v mosquitto_sub >/dev/null 2>&1 || missing="$missing mosquitto-clients"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 command -v faketime >/dev/null 2>&1 || missing="$missing faketime"
 [ -n "$missing" ] || exit 0
@@ -64,4 +65,4 @@ if install_system_packages $missing; then
     esac
     exit 0
 fi
-echo "setup: going on without$missing (no mosquitto: the demo uses a broker in Python; no chromium or faketime: their tests are skipped)"
+echo "setup: going on without$missing (no mosquitto: the demo uses a broker in Python; no mosquitto-clients, chromium or faketime: their tests are skipped)"
