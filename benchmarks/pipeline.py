@@ -1,7 +1,8 @@
 """Staged messages to committed readings: the pipeline beside raw sorted COPY of the same rows, and the obvious script.
 
 `python -m benchmarks.pipeline [--json] [--rounds 5] [--messages 200000] [--grow 10,50] [--quick]`. One process, an
-embedded PostgreSQL with its durable settings. A message is 150 bytes of JSON with a time and two metrics, so two readings.
+embedded PostgreSQL with its durable settings. A message is 150 bytes of JSON with a time and two metrics, so two
+readings.
 
 Each round runs every alternative once on messages of its own. *ours* reads the files, decodes, validates, finds
 repeats, and commits readings and ledger. *copy* is binary COPY of rows that were built before the clock starts, sorted
@@ -11,6 +12,7 @@ holds before *ours* and *copy* are measured again.
 """
 
 import json
+import logging
 import statistics
 import tempfile
 import time
@@ -33,6 +35,7 @@ from sensor_platform.database.migrate import upgrade
 from sensor_platform.database.partitions import make_partitions
 from sensor_platform.database.raw import cursor
 from sensor_platform.embedded.postgres import EmbeddedPostgres
+from sensor_platform.log import set_up_logging
 from sensor_platform.pipeline.process import GROUP_MESSAGES, process
 from sensor_platform.routes.file import parse_routes
 from sensor_platform.settings import Settings
@@ -222,6 +225,7 @@ def _millions(_context: Any, _parameter: Any, text: str) -> tuple[int, ...]:
 @click.option("--quick", is_flag=True, help="One round of 2,000 messages: shows that it runs, measures nothing.")
 def main(as_json: bool, rounds: int, messages: int, grow: tuple[int, ...], quick: bool) -> None:
     """Measure staged messages to committed readings."""
+    set_up_logging(level=logging.WARNING)
     if quick:
         rounds, messages = 1, 2_000
     with tempfile.TemporaryDirectory() as folder:
