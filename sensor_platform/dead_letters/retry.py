@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
 from sensor_platform.dead_letters.choose import Chosen, choose
+from sensor_platform.dead_letters.neighbours import judges_rates, with_neighbours
 from sensor_platform.pipeline.guilty import without_guilty
 from sensor_platform.pipeline.load import Loaded, Scope, load
 from sensor_platform.pipeline.outcome import Outcome, Source
@@ -83,7 +85,7 @@ def retry(
             chosen = Chosen(list(taken.scalars()))
             messages = connection.execute(_CHOSEN_MESSAGES, {"ids": chosen.ids}).all()
         attempt = _Attempt(database, routes, settings, chosen, begin, begin_load, by, now)
-        results = [attempt.run(chunk) for chunk in _chunks(messages)]
+        results = [attempt.run(chunk) for chunk in _chunks(messages, apart=judges_rates(routes))]
     outcomes = [row for _, rows in results for row in rows]
     made = [one for loaded, _ in results for one in loaded.made]
     return RetryReport(
@@ -124,11 +126,13 @@ def _transactions(database: Database, *, dry_run: bool) -> Iterator[tuple[Begin,
         yield savepoint, undone
 
 
-def _chunks(messages: Sequence[sa.Row[Any]]) -> Iterator[list[Message]]:
+def _chunks(messages: Sequence[sa.Row[Any]], *, apart: bool) -> Iterator[list[Message]]:
+    """Bounded portions; `apart`: of one micro-batch each, which are judged beside all of it."""
     chunk: list[Message] = []
     size = 0
     for row in messages:
-        if chunk and (len(chunk) >= CHUNK_MESSAGES or size + row.payload_bytes > CHUNK_BYTES):
+        is_full = len(chunk) >= CHUNK_MESSAGES or size + row.payload_bytes > CHUNK_BYTES
+        if chunk and (is_full or (apart and chunk[0][0] != row.micro_batch)):
             yield chunk
             chunk, size = [], 0
         chunk.append((row.micro_batch, row.sequence))
@@ -154,11 +158,18 @@ class _Attempt:
         """Decodes `messages` again and loads what they become."""
         with self.begin() as connection:
             sources, table, source_of = _read(connection, messages)
-        limit = self.settings.mqtt.max_payload_bytes
-        outcome = prepare(sources, table, source_of, self.routes, self.begin, max_payload_bytes=limit, seconds={})
-        return without_guilty(self.database, outcome, self._load)
+        if judges_rates(self.routes):
+            whole, own = with_neighbours(self.settings, sources[0], table)
+            outcome = self._prepare(sources, whole, np.zeros(len(whole), np.int64)).pick(own)
+        else:
+            outcome = self._prepare(sources, table, source_of)
+        return without_guilty(self.database, outcome, partial(self._load, messages))
 
-    def _load(self, outcome: Outcome) -> tuple[Loaded, list[dict[str, Any]]]:
+    def _prepare(self, sources: list[Source], messages: pa.Table, source_of: np.ndarray) -> Outcome:
+        limit = self.settings.mqtt.max_payload_bytes
+        return prepare(sources, messages, source_of, self.routes, self.begin, max_payload_bytes=limit, seconds={})
+
+    def _load(self, messages: list[Message], outcome: Outcome) -> tuple[Loaded, list[dict[str, Any]]]:
         retries = self.settings.dead_letters
         first_backoff = timedelta(seconds=retries.first_backoff_s)
         with self.begin_load() as connection:
@@ -176,7 +187,7 @@ class _Attempt:
                 }
                 connection.execute(_COUNT_ATTEMPT, backoff)
                 connection.execute(_SIGN_MESSAGES, {"made_by": json.dumps(self._made_by(outcome))})
-            rows = connection.execute(_OUTCOMES, {"ids": self.chosen.ids}).mappings()
+            rows = connection.execute(_OUTCOMES, {"ids": self.chosen.ids, **_as_arrays(messages)}).mappings()
             return loaded, [dict(row) for row in rows]
 
     def _still_open(self, connection: sa.Connection, outcome: Outcome) -> Outcome:
@@ -195,13 +206,16 @@ class _Attempt:
 
 def _read(connection: sa.Connection, messages: list[Message]) -> tuple[list[Source], pa.Table, np.ndarray]:
     """The messages as the staging area had them, in received order."""
-    micro_batches, sequences = zip(*messages, strict=True)
-    wanted = {"micro_batches": list(micro_batches), "sequences": list(sequences)}
-    rows = connection.execute(_READ_MESSAGES, wanted).mappings().all()
+    rows = connection.execute(_READ_MESSAGES, _as_arrays(messages)).mappings().all()
     sources = {row["name"]: Source(*(row[name] for name in _SOURCE)) for row in rows}
     place = {name: number for number, name in enumerate(sources)}
     table = pa.Table.from_pylist([_as_staged(row) for row in rows], schema=SCHEMA)
     return list(sources.values()), table, np.array([place[row["name"]] for row in rows], np.int64)
+
+
+def _as_arrays(messages: list[Message]) -> dict[str, list[int]]:
+    micro_batches, sequences = zip(*messages, strict=True)
+    return {"micro_batches": list(micro_batches), "sequences": list(sequences)}
 
 
 def _as_staged(row: sa.RowMapping) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from sensor_platform.database.copy import ReadingRows
 from sensor_platform.errors import AccountingError
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
-from sensor_platform.transformers.contract import WHOLE_MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ def count(outcome: Outcome, rows: ReadingRows, stands: np.ndarray, conflicting: 
     """
     n, n_sources = len(outcome.source_of), len(outcome.sources)
     refused_message = np.array([refusal.message for refusal in outcome.refusals], np.int64)
-    refused_reading = np.array([refusal.ordinal != WHOLE_MESSAGE for refusal in outcome.refusals], dtype=bool)
+    refused_reading = np.array([refusal.ordinal >= 0 for refusal in outcome.refusals], dtype=bool)
     classes = _classes(outcome, stands, np.bincount(refused_message, minlength=n) > 0)
     of_reading = outcome.source_of[outcome.message]
 

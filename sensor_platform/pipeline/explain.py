@@ -17,8 +17,9 @@ from sensor_platform.routes.model import Route, Routes
 from sensor_platform.routes.nearest import nearest
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.compression import unpacked
-from sensor_platform.transformers.contract import WHOLE_MESSAGE, Refusal
+from sensor_platform.transformers.contract import Refusal
 from sensor_platform.transformers.leaves import RefusedValueError
+from sensor_platform.validation.contracts import with_contracts
 from sensor_platform.validation.readings import Validated, validate
 
 SHOWN_BYTES = 24
@@ -48,7 +49,7 @@ def explain(message: OneMessage, routes: Routes, *, max_payload_bytes: int) -> E
     """What `message` becomes with these routes. Limits and units that stand in the database are not asked."""
     table = message.table()
     decoded = decode(table, routes, max_payload_bytes=max_payload_bytes)
-    validated = _validate(decoded, table["received_at"].cast("int64")[0].as_py())
+    validated = _validate(decoded, routes, table["received_at"].cast("int64")[0].as_py())
     return Explanation(
         route=decoded.route_of[0],
         steps=tuple(_steps(message, routes, decoded, validated, max_payload_bytes)),
@@ -58,16 +59,15 @@ def explain(message: OneMessage, routes: Routes, *, max_payload_bytes: int) -> E
     )
 
 
-def _validate(decoded: DecodedMessages, received_us: int) -> Validated:
+def _validate(decoded: DecodedMessages, routes: Routes, received_us: int) -> Validated:
     readings = decoded.readings
-    return validate(
-        readings.assign(
-            received_at=received_us,
-            series_unit=pd.Series([None] * len(readings), index=readings.index, dtype=object),
-            minimum=np.nan,
-            maximum=np.nan,
-        )
+    in_context = readings.assign(
+        received_at=received_us,
+        series_unit=pd.Series([None] * len(readings), index=readings.index, dtype=object),
+        minimum=np.nan,
+        maximum=np.nan,
     )
+    return with_contracts(validate(in_context), readings, routes, np.zeros(1, np.int64))
 
 
 def _steps(
@@ -98,7 +98,7 @@ def _steps(
     yield from _content(payload, route, metrics)
     yield _decoded(decoded)
     if len(decoded.readings):
-        yield _checks(validated)
+        yield _checks(validated, route)
     if decoded.ignored[0]:
         yield _ignored(route, decoded)
 
@@ -160,12 +160,14 @@ def _decoded(decoded: DecodedMessages) -> Step:
     return Step("decode", not decoded.refusals, (*says, *map(_sentence, decoded.refusals)))
 
 
-def _checks(validated: Validated) -> Step:
+def _checks(validated: Validated, route: Route) -> Step:
     passed = len(validated.accepted)
-    says = (f"{passed} of {passed + len(validated.refusals)} pass: names, units, quality, time",)
+    refused = sum(refusal.ordinal >= 0 for refusal in validated.refusals)
+    contract = "" if route.promises is None else f", contract version {route.promises.version}"
+    says = (f"{passed} of {passed + refused} pass: names, units, quality, time{contract}",)
     return Step("checks", not validated.refusals, (*says, *map(_sentence, validated.refusals)))
 
 
 def _sentence(refusal: Refusal) -> str:
-    where = "" if refusal.ordinal == WHOLE_MESSAGE else f" (reading {refusal.ordinal + 1} of the message)"
+    where = "" if refusal.ordinal < 0 else f" (reading {refusal.ordinal + 1} of the message)"
     return f"refused: {refusal.stage}, {refusal.code}: {refusal.detail}{where}"

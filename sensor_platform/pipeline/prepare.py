@@ -17,8 +17,9 @@ from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.pipeline.definitions import StoredDefinitions
 from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.series import Key, Seen, Series, look_up, register
-from sensor_platform.routes.model import Routes
+from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers.contract import Refusal
+from sensor_platform.validation.contracts import with_contracts
 from sensor_platform.validation.readings import validate
 
 #: Opens a transaction: the database's `begin`, or, where all is to be rolled back, one that is open already.
@@ -69,7 +70,7 @@ def prepare(
     stored = StoredDefinitions(begin, sources, source_of, messages)
     decoded = decode(messages, routes, max_payload_bytes=max_payload_bytes, definitions_of=stored.of)
     decoded_at = time.perf_counter()
-    readings, refusals = _validate(decoded, messages, begin)
+    readings, refusals = _validate(decoded, messages, source_of, routes, begin)
     readings, series_ids, mismatched = _with_series(readings, routes, begin)
     with begin() as connection:
         make_partitions(connection, _months(readings["time"].to_numpy(np.int64)))
@@ -91,7 +92,9 @@ def prepare(
     )
 
 
-def _validate(decoded: DecodedMessages, messages: pa.Table, begin: Begin) -> tuple[pd.DataFrame, list[Refusal]]:
+def _validate(
+    decoded: DecodedMessages, messages: pa.Table, source_of: np.ndarray, routes: Routes, begin: Begin
+) -> tuple[pd.DataFrame, list[Refusal]]:
     readings = decoded.readings.reset_index(drop=True)
     received_at = messages["received_at"].cast(pa.int64()).to_numpy()
     keys = Keys.of_readings(readings)
@@ -105,7 +108,7 @@ def _validate(decoded: DecodedMessages, messages: pa.Table, begin: Begin) -> tup
         minimum=_floats([nan if one is None or one.minimum is None else one.minimum for one in limits])[keys.of],
         maximum=_floats([nan if one is None or one.maximum is None else one.maximum for one in limits])[keys.of],
     )
-    validated = validate(checked)
+    validated = with_contracts(validate(checked), decoded.readings, routes, source_of)
     return validated.accepted.reset_index(drop=True), validated.refusals
 
 
@@ -188,10 +191,12 @@ def _once(refusals: list[Refusal]) -> list[Refusal]:
 
 def _describe(decoded: DecodedMessages, routes: Routes) -> dict[str, dict[str, str]]:
     """The routes that were used, as the ledger keeps them: `trace` finds the one of a topic by its filter."""
-    return {
-        name: {"version": version, "filter": routes[name].filter, "format": routes[name].format}
-        for name, version in decoded.route_versions.items()
-    }
+    return {name: {"version": version, **_described(routes[name])} for name, version in decoded.route_versions.items()}
+
+
+def _described(route: Route) -> dict[str, str]:
+    contract = {} if route.promises is None else {"contract": route.promises.version}
+    return {"filter": route.filter, "format": route.format, **contract}
 
 
 def _samples(readings: pd.DataFrame) -> list[dict[str, Any]]:

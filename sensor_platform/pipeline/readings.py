@@ -114,6 +114,7 @@ def _traced(row: sa.RowMapping, staging: Staging) -> dict[str, Any]:
         "payload_base64": base64.b64encode(payload).decode(),
         "route": route,
         "route_version": routes[route]["version"] if route else None,
+        "contract_version": routes[route].get("contract") if route else None,
         "transformer_version": transformers.get(routes[route]["format"]) if route else None,
         "run_id": made_by["run_id"] if made_by else row["run_id"],
     }

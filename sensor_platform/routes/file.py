@@ -3,13 +3,13 @@
 `routes.yaml:14: route "press-3": unknown format "modbsu". Did you mean "modbus"? Known: binary, csv, json, modbus.`
 """
 
-import difflib
 import importlib
 import importlib.resources
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -19,18 +19,20 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from sensor_platform.errors import ConfigurationError
+from sensor_platform.routes.contract import Contract, contract_problem
 from sensor_platform.routes.filters import CAPTURES, TopicFilter, parse_filter
 from sensor_platform.routes.included import Included, families, parse_entry
 from sensor_platform.routes.model import Compression, Conflicts, Retained, Route, Routes, Silent
+from sensor_platform.routes.wording import did_you_mean
 from sensor_platform.settings import Settings
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.registry import FormatOptions
 
 ROUTE_FILE = "routes.yaml"
-TOP_KEYS = ("routes", "include", "transformers")
+TOP_KEYS = ("routes", "include", "transformers", "contracts")
 
 #: Key of a route -> what it accepts.
-ROUTE_KEYS: dict[str, type | tuple[str, ...]] = {
+ROUTE_KEYS: dict[str, type | UnionType | tuple[str, ...]] = {
     "name": str,
     "filter": str,
     "format": str,
@@ -44,8 +46,14 @@ ROUTE_KEYS: dict[str, type | tuple[str, ...]] = {
     "no_readings": get_args(Silent),
     "ignore": bool,
     "options": dict,
+    "contract": str | dict,
 }
-_TYPE_NAMES = {str: "a text of at least one character", bool: "true or false", dict: "a mapping"}
+_TYPE_NAMES: dict[type | UnionType, str] = {
+    str: "a text of at least one character",
+    bool: "true or false",
+    dict: "a mapping",
+    str | dict: "a contract, or the name of one under contracts",
+}
 
 
 def load_routes(settings: Settings, *, with_transformers: bool = True) -> Routes:
@@ -98,6 +106,7 @@ class _Reader:
         self.folder = folder
         self.with_transformers = with_transformers
         self.included = included
+        self.contracts: dict[str, dict[str, Any]] = {}
 
     def read(self, text: str) -> Routes:
         document = self._parse(text)
@@ -114,6 +123,7 @@ class _Reader:
         self._known_keys(document, TOP_KEYS, "")
         if self.with_transformers:
             self._import_transformers(document)
+        self._read_contracts(document)
         entries = document.get("routes", CommentedSeq())
         lines = [_line(entries, index) for index in range(len(entries))]
         routes = [self._route(entry, line) for entry, line in zip(entries, lines, strict=True)]
@@ -152,7 +162,7 @@ class _Reader:
             reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
             raise self._error(line, f"include: cannot read {included.file}: {reason}") from err
         except ValueError as err:
-            problem = f'include: unknown device family "{err}".{_did_you_mean(str(err), families())}'
+            problem = f'include: unknown device family "{err}".{did_you_mean(str(err), families())}'
             raise self._error(line, f"{problem} A file of yours is a path: ./{err}.yaml") from err
 
     def _parse(self, text: str) -> Any:
@@ -182,7 +192,7 @@ class _Reader:
         self._check_format(entry, line, who)
         self._check_options(entry, line, who)
         options = _plain(entry.get("options", {}))
-        return Route(**{**entry, "options": options})
+        return Route(**{**entry, "options": options, "contract": self._contract(entry, who)})
 
     def _check_value(self, entry: CommentedMap, key: str, value: Any, who: str) -> None:
         accepts = ROUTE_KEYS[key]
@@ -219,7 +229,7 @@ class _Reader:
                 return
             raise self._error(line, f"{who}: format is missing. Known: {', '.join(registry.known())}")
         if self.with_transformers and entry["format"] not in registry.known():
-            problem = f'{who}: unknown format "{entry["format"]}".{_did_you_mean(entry["format"], registry.known())}'
+            problem = f'{who}: unknown format "{entry["format"]}".{did_you_mean(entry["format"], registry.known())}'
             raise self._error(_line(entry, "format"), problem)
 
     def _check_options(self, entry: CommentedMap, line: int, who: str) -> None:
@@ -236,10 +246,41 @@ class _Reader:
             at = _deepest_line(given, first["loc"], _line(entry, "options") if "options" in entry else line)
             raise self._error(at, f"{who}: {_option_problem(model, first)}") from err
 
+    def _read_contracts(self, document: CommentedMap) -> None:
+        """Those that routes name, each checked whether a route does so or not."""
+        found = document.get("contracts", CommentedMap())
+        if not isinstance(found, CommentedMap):
+            raise self._error(_line(document, "contracts"), "contracts is a mapping of names to contracts")
+        for name, given in found.items():
+            self.contracts[str(name)] = self._checked_contract(given, _line(found, name), f'contract "{name}"')
+
+    def _contract(self, entry: CommentedMap, who: str) -> dict[str, Any] | None:
+        given = entry.get("contract")
+        if given is None:
+            return None
+        line = _line(entry, "contract")
+        if not isinstance(given, str):
+            return self._checked_contract(given, line, who)
+        if given not in self.contracts:
+            known = did_you_mean(given, self.contracts) if self.contracts else " There are none under contracts."
+            raise self._error(line, f'{who}: unknown contract "{given}".{known}')
+        return self.contracts[given]
+
+    def _checked_contract(self, given: Any, line: int, who: str) -> dict[str, Any]:
+        if not isinstance(given, CommentedMap):
+            raise self._error(line, f"{who}: a contract is a mapping with a version, and metrics")
+        plain: dict[str, Any] = _plain(given)
+        try:
+            Contract.model_validate(plain)
+        except ValidationError as err:
+            first = err.errors(include_url=False)[0]
+            raise self._error(_deepest_line(given, first["loc"], line), f"{who}: {contract_problem(first)}") from err
+        return plain
+
     def _known_keys(self, mapping: CommentedMap, known: Collection[str], who: str) -> None:
         for key in mapping:
             if key not in known:
-                raise self._error(_line(mapping, key), f'{who}unknown key "{key}".{_did_you_mean(str(key), known)}')
+                raise self._error(_line(mapping, key), f'{who}unknown key "{key}".{did_you_mean(str(key), known)}')
 
     def _check_unique(self, placed: list[_Placed]) -> None:
         names: dict[str, str] = {}
@@ -292,7 +333,7 @@ def _deepest_line(node: Any, path: Sequence[int | str], line: int) -> int:
 def _option_problem(model: type[FormatOptions], error: ErrorDetails) -> str:
     where = ".".join(map(str, ("options", *error["loc"])))
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"{where} is unknown.{_did_you_mean(str(error['loc'][0]), model.model_fields)}"
+        return f"{where} is unknown.{did_you_mean(str(error['loc'][0]), model.model_fields)}"
     if error["type"] == "missing":
         return f"{where} is missing"
     return f"{where}: {error['msg']}"
@@ -309,10 +350,3 @@ def _plain(node: Any) -> Any:
 
 def _shown(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _did_you_mean(word: str, known: Collection[str]) -> str:
-    # A low bar: one wrong guess costs a person less than none.
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    guess = f' Did you mean "{near[0]}"?' if near else ""
-    return f"{guess} Known: {', '.join(sorted(known))}."

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
+from sensor_platform.routes.contract import Contract
 from sensor_platform.routes.filters import TopicFilter, covers, disjoint, overlaps, parse_filter
 
 Conflicts = Literal["all", "first", "last"]
@@ -35,6 +36,7 @@ class Route:
     no_readings: Silent = "refuse"
     ignore: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    contract: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @cached_property
     def topic_filter(self) -> TopicFilter:
@@ -43,8 +45,16 @@ class Route:
     @cached_property
     def version(self) -> str:
         """Short hash of the definition: readings made by another definition of the same name can be told apart."""
-        canonical = json.dumps(asdict(self), sort_keys=True, default=str)
+        # What is not said is left out: a key that comes with a later release changes no version.
+        unsaid = asdict(Route("", ""))
+        said = {name: value for name, value in asdict(self).items() if value != unsaid[name]}
+        canonical = json.dumps(said, sort_keys=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @cached_property
+    def promises(self) -> Contract | None:
+        """The contract as its model has it; None: the route has none."""
+        return None if self.contract is None else Contract.model_validate(dict(self.contract))
 
     def match(self, topic: str) -> dict[str, str] | None:
         """Work unit and sensor of `topic`, constants included; None where the filter does not match."""

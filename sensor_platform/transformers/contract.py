@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: `ordinal` of a refusal that concerns the whole message.
 WHOLE_MESSAGE = -1
+#: `ordinal` of a refusal for the first metric of a route's contract, where the message lacks it; the next is one less.
+#: None of them is a reading's: they count among no readings, refused ones neither.
+FIRST_MISSING = -2
 
 
 class Quality(IntEnum):

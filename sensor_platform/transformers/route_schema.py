@@ -1,13 +1,17 @@
 """The route file as a JSON Schema, for editors: what they complete and underline is what `routes check` accepts."""
 
+from types import UnionType
 from typing import Any
 
+from pydantic import BaseModel
+
+from sensor_platform.routes.contract import Contract
 from sensor_platform.routes.file import ROUTE_KEYS
 from sensor_platform.routes.included import KEYS, families
 from sensor_platform.transformers import registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_TYPES: dict[type, dict[str, Any]] = {
+_TYPES: dict[type | UnionType, dict[str, Any]] = {
     str: {"type": "string", "minLength": 1},
     bool: {"type": "boolean"},
     dict: {"type": "object"},
@@ -25,6 +29,7 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "transformers": {"type": "array", "items": {"type": "string"}},
+            "contracts": {"type": "object", "additionalProperties": _defined(Contract, definitions)},
             "include": {"type": "array", "items": _included()},
             "routes": {"type": "array", "items": _route(definitions)},
         },
@@ -33,7 +38,8 @@ def json_schema() -> dict[str, Any]:
 
 
 def _route(definitions: dict[str, Any]) -> dict[str, Any]:
-    properties = {name: _accepted(accepts) for name, accepts in ROUTE_KEYS.items()}
+    properties = {name: _accepted(accepts) for name, accepts in ROUTE_KEYS.items() if name != "contract"}
+    properties["contract"] = {"anyOf": [_defined(Contract, definitions), {"type": "string", "minLength": 1}]}
     properties["format"] = {"anyOf": [{"enum": registry.known()}, {"type": "string", "minLength": 1}]}
     return {
         "type": "object",
@@ -52,7 +58,7 @@ def _included() -> dict[str, Any]:
     return {"anyOf": [file, mapping | {"properties": texts | {"file": file}}]}
 
 
-def _accepted(accepts: type | tuple[str, ...]) -> dict[str, Any]:
+def _accepted(accepts: type | UnionType | tuple[str, ...]) -> dict[str, Any]:
     return {"enum": list(accepts)} if isinstance(accepts, tuple) else dict(_TYPES[accepts])
 
 
@@ -61,10 +67,15 @@ def _options(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
     model = registry.get(name).options
     if model is None:
         return {}
+    then: dict[str, Any] = {"properties": {"options": _defined(model, definitions)}}
+    if definitions[model.__name__].get("required"):
+        then["required"] = ["options"]
+    return {"if": {"required": ["format"], "properties": {"format": {"const": name}}}, "then": then}
+
+
+def _defined(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A reference to the schema of `model`, which stands among the definitions."""
     found = model.model_json_schema(ref_template="#/$defs/{model}")
     definitions |= found.pop("$defs", {})
     definitions[model.__name__] = found
-    then: dict[str, Any] = {"properties": {"options": {"$ref": f"#/$defs/{model.__name__}"}}}
-    if found.get("required"):
-        then["required"] = ["options"]
-    return {"if": {"required": ["format"], "properties": {"format": {"const": name}}}, "then": then}
+    return {"$ref": f"#/$defs/{model.__name__}"}

@@ -226,3 +226,13 @@ def test_only_the_steps_of_the_table_are_allowed(state: State, wanted: State) ->
     else:
         with pytest.raises(WrongStepError, match=f"is {state} and cannot become {wanted}"):
             check_step(1, state, wanted)
+
+
+def test_a_letter_is_told_once_however_many_portions_a_retry_takes(
+    loaded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sensor_platform.dead_letters.retry.CHUNK_MESSAGES", 1)
+    expected = {"resolved": 2, "pending": 1}
+    assert retry(loaded, TEXT, settings=SETTINGS, now=now(hours=1), dry_run=True).states == expected
+    report = retry(loaded, TEXT, settings=SETTINGS, now=now(hours=1))
+    assert (report.states, len(report.outcomes)) == (expected, 3)

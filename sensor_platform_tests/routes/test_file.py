@@ -92,11 +92,11 @@ def route(line: str) -> str:
         ("routes: [5]", "routes.yaml:1: a route is a mapping with name, filter and format"),
         (
             "route: x\nroutes: []",
-            'routes.yaml:1: unknown key "route". Did you mean "routes"? Known: include, routes, transformers.',
+            'routes.yaml:1: unknown key "route". Did you mean "routes"? Known: contracts, include, routes, trans',
         ),
         (
             route("x: 1").replace("json", "jsno"),
-            'routes.yaml:5: route "r": unknown key "x". Known: allow_nan, compression, conflicts, filter, format,',
+            'routes.yaml:5: route "r": unknown key "x". Known: allow_nan, compression, conflicts, contract, filter,',
         ),
         (
             route("").replace("json", "jsno"),
