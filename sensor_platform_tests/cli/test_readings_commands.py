@@ -123,6 +123,7 @@ def test_trace(loaded: Shell) -> None:
         "payload_base64",
         "route",
         "route_version",
+        "contract_version",
         "transformer_version",
         "run_id",
     ]
