@@ -71,6 +71,8 @@ def _parse_exactly(payload: bytes) -> Any:
     payload = payload.removeprefix(BYTE_ORDER_MARK)
     if not payload:
         return Unreadable("empty_payload", "the payload has no bytes")
+    if _is_utf16(payload):
+        return Unreadable("invalid_encoding", "the payload is in UTF-16; JSON is read in UTF-8 [RFC 8259, 8.1]")
     try:
         text = payload.decode()
     except UnicodeDecodeError as err:
@@ -82,6 +84,11 @@ def _parse_exactly(payload: bytes) -> Any:
         return _exact.decode(text)
     except json.JSONDecodeError as err:
         return Unreadable("invalid_json", f"line {err.lineno} column {err.colno}: {err.msg}")
+
+
+def _is_utf16(payload: bytes) -> bool:
+    """By its byte-order mark, or by one of the first two bytes being zero: JSON begins with ASCII."""
+    return payload[:2] in (b"\xff\xfe", b"\xfe\xff") or (payload[:1] == b"\0") != (payload[1:2] == b"\0")
 
 
 def _is_deep(payload: bytes) -> bool:
