@@ -29,7 +29,8 @@ def decode_value(column: PayloadColumn, route: "Route") -> Decoded:
     shared = {"metric": options.metric, "unit": options.unit}
     for message, payload in enumerate(column.payloads):
         try:
-            text = payload.decode("utf-8-sig").strip()
+            # Many a device sends the U+0000, too, that ends a text in C.
+            text = payload.decode("utf-8-sig").rstrip("\0").strip()
         except UnicodeDecodeError as err:
             table.refuse(message, "invalid_encoding", f"byte {err.start} is not valid UTF-8")
             continue
