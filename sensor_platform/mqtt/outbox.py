@@ -141,6 +141,9 @@ class Outbox:
             except SensorPlatformError as err:
                 self._tell(trouble=err)
                 self._rest(LOOK_AGAIN_S if isinstance(err, OfflineQueueBusyError) else self._backoff.next_s())
+            except Exception as err:  # noqa: BLE001  the top of a thread: what is not sent stays in the queue
+                self._tell(trouble=SensorPlatformError(f"{self._queue.folder}: cannot be sent: {err!r}"))
+                self._rest(self._backoff.next_s())
 
     def _connect_and_send(self) -> None:
         with self._queue.sending(), Publisher(self._settings, stall_timeout_s=self._stall_timeout_s) as publisher:

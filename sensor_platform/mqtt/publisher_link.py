@@ -65,11 +65,21 @@ class BrokerLimits:
 
 
 class _Client(paho.Client):
-    """paho connects again by itself, and its thread alone owns the connection. It overlooks what a PUBREC says."""
+    """paho connects again by itself, and its thread alone owns the connection. It overlooks what a PUBREC says.
+
+    `on_confirmed` instead of paho's `on_publish`: that one also tells of each message at QoS 0 that was written to the
+    socket, whose number is soon that of a message at QoS 1.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{**options, "reconnect_on_failure": True})
         self.pubrec_codes: dict[int, int] = {}
+        self.on_confirmed: Callable[[int, int], None] = lambda _packet_id, _code: None
+
+    def _do_on_publish(self, mid: int, reason_code: ReasonCode, properties: Properties) -> MQTTErrorCode:
+        """A PUBACK or PUBCOMP of a message that is in flight."""
+        self.on_confirmed(mid, self.pubrec_codes.pop(mid, reason_code.value))
+        return super()._do_on_publish(mid, reason_code, properties)
 
     def _handle_pubrec(self) -> MQTTErrorCode:
         packet = self._in_packet["packet"]
@@ -171,7 +181,7 @@ class PublisherLink:
         )
         client.on_connect = self._connect_answered
         client.on_disconnect = self._connection_lost
-        client.on_publish = self._confirmed
+        client.on_confirmed = self._on_confirmed
         connect(client, self._settings, session_expiry_s=SESSION_EXPIRY_S)
         client.loop_start()
         try:
@@ -191,12 +201,6 @@ class PublisherLink:
                 )
 
     # Called by paho, in its thread.
-
-    def _confirmed(
-        self, client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties
-    ) -> None:
-        assert isinstance(client, _Client)
-        self._on_confirmed(mid, client.pubrec_codes.pop(mid, reason.value))
 
     def _connect_answered(
         self,

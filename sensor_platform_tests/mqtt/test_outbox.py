@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sensor_platform.embedded.broker import EmbeddedBroker
 from sensor_platform.errors import BrokerUnreachableError, CredentialsRefusedError
 from sensor_platform.mqtt.message import Message, MessageProperties
-from sensor_platform.mqtt.offline_queue import OfflineQueue
+from sensor_platform.mqtt.offline_queue import LOCK_FILE, OfflineQueue
 from sensor_platform.mqtt.outbox import BATCH_MESSAGES, Delivered, Outbox
 from sensor_platform.settings import MqttSettings, Settings
 from sensor_platform_tests.conftest import Broker, free_port
@@ -99,7 +99,7 @@ import sys
 from itertools import count
 from pathlib import Path
 from pydantic import SecretStr
-from sensor_platform.mqtt.offline_queue import OfflineQueue
+from sensor_platform.mqtt.offline_queue import LOCK_FILE, OfflineQueue
 from sensor_platform.mqtt.outbox import Outbox
 from sensor_platform.settings import MqttSettings, Settings
 
@@ -194,3 +194,17 @@ def test_refused_credentials_are_told(broker: Broker, tmp_path: Path) -> None:
         wait_until(lambda: isinstance(outbox.trouble, CredentialsRefusedError), "the broker has refused us")
         assert not outbox.wait_until_sent(give_up_after_s=0)
         assert queue.totals().waiting == 1
+
+
+def test_an_error_of_the_disk_is_told_and_what_waits_is_sent_after_it(
+    broker: Broker, subscriber: Subscriber, tmp_path: Path
+) -> None:
+    lock = tmp_path / LOCK_FILE
+    lock.mkdir()
+    with OfflineQueue(tmp_path) as queue, Outbox(settings_for(broker), queue) as outbox:
+        outbox.publish(subscriber.topic, b"1")
+        assert not outbox.wait_until_sent(give_up_after_s=0.1)
+        assert "Is a directory" in str(outbox.trouble)
+        lock.rmdir()
+        assert outbox.wait_until_sent(give_up_after_s=20)
+    assert subscriber.wait_for(1) == [b"1"]

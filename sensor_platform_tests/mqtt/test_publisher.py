@@ -219,6 +219,24 @@ def test_properties_on_3_1_1_are_an_error_and_nothing_is_sent(broker: Broker, su
     assert subscriber.wait_for(1) == [b"2"]
 
 
+def test_what_left_at_qos_0_confirms_no_message_of_the_same_number_later(
+    broker: Broker, subscriber: Subscriber
+) -> None:
+    with (
+        Proxy((broker.host, broker.port)) as link,
+        Publisher(settings_for(broker, url=link.url)) as publisher,
+    ):
+        for number in range(65_535):  # all packet ids there are
+            publisher.publish(subscriber.topic, b"%d" % number, qos=0)
+        publisher.publish(subscriber.topic, b"the first id").result(60)  # and all before it has left
+        link.answers.clear()
+        unconfirmed = [publisher.publish(subscriber.topic, b"held back") for _ in range(10)]
+        assert [future.done() for future in unconfirmed] == [False] * 10
+        link.answers.set()
+        for future in unconfirmed:
+            future.result(60)
+
+
 def test_a_retained_message_is_there_for_those_who_subscribe_later(broker: Broker) -> None:
     topic = f"publisher/{secrets.token_hex(4)}"
     with Publisher(settings_for(broker)) as publisher:

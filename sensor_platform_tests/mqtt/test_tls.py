@@ -159,6 +159,10 @@ def test_once_connected_it_tries_again_whatever_comes(broker: Secured, home: Pat
     settings = make_settings(broker, home, "once", tls_ca=broker.ca)
     with collecting(settings, once_connected_or_fail=True) as collector:
         wait_until(lambda: granted(home), "granted filters")
+        with publisher(broker) as client:
+            for number in (1, 2):  # it knows that it is subscribed when the second one is staged
+                publish(client, [("once/a/b", b"")])
+                wait_until(lambda number=number: collector.health.messages == number, "a message")  # type: ignore[misc]
         with publisher(broker, client_id=str(settings.mqtt.client_id)):  # takes the session over
             wait_until(lambda: collector.health.connections > 1, "the loss, and another connection")
         wait_until(lambda: collector.health.connected and collector.health.error is None, "a connection that lasts")
