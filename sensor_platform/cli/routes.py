@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensor_platform.cli.cases import test
+from sensor_platform.cli.discover import discover
 
 if TYPE_CHECKING:
     from sensor_platform.routes.model import Routes
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def routes() -> None:
-    """Check the route file, test it with golden payloads; print its schema."""
+    """Check the route file, test it with golden payloads, propose one; print its schema."""
 
 
 routes.add_command(test)
+routes.add_command(discover)
 
 
 @routes.command()

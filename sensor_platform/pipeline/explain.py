@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.pipeline.fields import conversions, fields
@@ -49,7 +50,7 @@ def explain(message: OneMessage, routes: Routes, *, max_payload_bytes: int) -> E
     """What `message` becomes with these routes. Limits and units that stand in the database are not asked."""
     table = message.table()
     decoded = decode(table, routes, max_payload_bytes=max_payload_bytes)
-    validated = _validate(decoded, routes, table["received_at"].cast("int64")[0].as_py())
+    validated = check_alone(decoded, table, routes)
     return Explanation(
         route=decoded.route_of[0],
         steps=tuple(_steps(message, routes, decoded, validated, max_payload_bytes)),
@@ -59,15 +60,17 @@ def explain(message: OneMessage, routes: Routes, *, max_payload_bytes: int) -> E
     )
 
 
-def _validate(decoded: DecodedMessages, routes: Routes, received_us: int) -> Validated:
+def check_alone(decoded: DecodedMessages, messages: pa.Table, routes: Routes) -> Validated:
+    """The checks that need no database: the routes' contracts too, but neither limits of sensors nor units of series."""
     readings = decoded.readings
+    received_at = messages["received_at"].cast("int64").to_numpy()
     in_context = readings.assign(
-        received_at=received_us,
+        received_at=received_at[readings["message"].to_numpy(np.int64)],
         series_unit=pd.Series([None] * len(readings), index=readings.index, dtype=object),
         minimum=np.nan,
         maximum=np.nan,
     )
-    return with_contracts(validate(in_context), readings, routes, np.zeros(1, np.int64))
+    return with_contracts(validate(in_context), readings, routes, np.zeros(len(messages), np.int64))
 
 
 def _steps(

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from sensor_platform.cli.routes import routes
@@ -62,3 +63,10 @@ def test_the_routes_of_a_family_are_shown_as_a_file_that_serves(tmp_path: Path) 
     result = CliRunner().invoke(routes, ["check", str(tmp_path / "r.yaml"), "--json"])
     assert "tasmota-sensor" in [route["name"] for route in json.loads(result.stdout)["routes"]]
     assert CliRunner().invoke(routes, ["show", "tasmotta"]).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["check", "test", "discover", "schema"])
+def test_every_command_has_help(command: str) -> None:
+    result = CliRunner().invoke(routes, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
