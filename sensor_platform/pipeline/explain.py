@@ -61,7 +61,7 @@ def explain(message: OneMessage, routes: Routes, *, max_payload_bytes: int) -> E
 
 
 def check_alone(decoded: DecodedMessages, messages: pa.Table, routes: Routes) -> Validated:
-    """The checks that need no database: the routes' contracts too, but neither limits of sensors nor units of series."""
+    """The checks that need no database: contracts too, but neither limits of sensors nor units of series."""
     readings = decoded.readings
     received_at = messages["received_at"].cast("int64").to_numpy()
     in_context = readings.assign(
