@@ -1,28 +1,21 @@
-"""Readings for people and programs, and the way back from a reading to the bytes that it came from."""
+"""The sensors by name, and the way back from a reading to the bytes that it came from."""
 
 import base64
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import pandas as pd
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
-from sensor_platform.database.tables import SCHEMA, Timestamp, sensor, work_unit
+from sensor_platform.database.tables import sensor, work_unit
 from sensor_platform.errors import BytesDeletedError, SensorPlatformError
 from sensor_platform.routes.filters import parse_filter
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import Staging
 
 COLUMNS = ("work_unit", "sensor", "metric", "time", "value", "text", "unit", "quality")
-
-_reading = sa.table(
-    "reading", *(sa.column(name, Timestamp if name == "time" else None) for name in COLUMNS), schema=SCHEMA
-)
-_order: tuple[sa.ColumnClause[Any], ...] = (sa.column("micro_batch"), sa.column("sequence"), sa.column("ordinal"))
 
 
 class UnknownSensorError(SensorPlatformError):
@@ -50,39 +43,6 @@ def find_sensor(connection: sa.Connection, name: str) -> tuple[str, str]:
         raise UnknownSensorError(f"there is no sensor {name!r}; `sensor-platform sensors list` shows them")
     candidates = ", ".join("/".join(one) for one in found)
     raise UnknownSensorError(f"{name!r} is the name of {len(found)} sensors: {candidates}. Name one of them in full.")
-
-
-def read_metrics(
-    database: Database,
-    *,
-    sensor: str,
-    metric: str | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-) -> pd.DataFrame:
-    """Readings of one sensor in [start, end), oldest first, with the policy of their series applied.
-
-    Raises:
-        UnknownSensorError: no sensor, or more than one, goes by that name.
-    """
-    query = sa.select(_reading).order_by(_reading.c.time, _reading.c.metric, *_order)
-    if metric is not None:
-        query = query.where(_reading.c.metric == metric)
-    if start is not None:
-        query = query.where(_reading.c.time >= start)
-    if end is not None:
-        query = query.where(_reading.c.time < end)
-    with database.connect() as connection:
-        unit, name = find_sensor(connection, sensor)
-        rows = connection.execute(query.where(_reading.c.work_unit == unit, _reading.c.sensor == name)).all()
-    return _frame(rows)
-
-
-def _frame(rows: Sequence[sa.Row[Any]]) -> pd.DataFrame:
-    # Of objects first: pandas would take a column of texts and None for one of its own, with NaN for None.
-    frame = pd.DataFrame([tuple(row) for row in rows], columns=list(COLUMNS), dtype=object)
-    # A text alone has no value, and a value that is NaN has no text: a float column tells both.
-    return frame.astype({"time": "datetime64[us, UTC]", "value": "float64"})
 
 
 def trace(database: Database, staging: Staging, sensor: str, metric: str, time: datetime) -> list[dict[str, Any]]:

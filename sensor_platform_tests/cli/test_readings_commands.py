@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -104,6 +105,22 @@ def test_metrics_in_three_forms(loaded: Shell) -> None:
     table = loaded("metrics", "--sensor", "p1").stdout.splitlines()
     assert table[0].split() == list(row)
     assert table[1].split() == ["press", "p1", "value", "2026-11-23T10:00:00Z", "1.5", "bar", "good"]
+
+
+def test_metrics_exports_whole_files(loaded: Shell, tmp_path: Path) -> None:
+    parquet, csv = tmp_path / "p1.parquet", tmp_path / "p1.csv"
+    assert loaded("metrics", "--sensor", "p1", "--format", "parquet", "--output", str(parquet)).exit_code == 0
+    assert [(row["time"].isoformat(), row["value"]) for row in pq.read_table(parquet).to_pylist()] == [
+        ("2026-11-23T10:00:00+00:00", 1.5)
+    ]
+    assert loaded("metrics", "--sensor", "p1", "--format", "csv", "--output", str(csv)).exit_code == 0
+    assert csv.read_text() == loaded("metrics", "--sensor", "p1", "--format", "csv").stdout
+    again = loaded("metrics", "--sensor", "p1", "--format", "csv", "--output", str(csv))
+    assert again.exit_code == 1
+    assert "is there already" in again.stderr
+    assert sorted(path.name for path in tmp_path.glob("p1.*")) == ["p1.csv", "p1.parquet"]
+    for arguments in (["--format", "parquet"], ["--output", str(tmp_path / "p1.txt")]):
+        assert loaded("metrics", "--sensor", "p1", *arguments).exit_code == 2
 
 
 def test_metrics_of_an_unknown_sensor_and_a_bad_time(loaded: Shell) -> None:

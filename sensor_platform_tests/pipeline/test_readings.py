@@ -9,7 +9,8 @@ from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import retry
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.pipeline.mode import Mode
-from sensor_platform.pipeline.readings import UnknownSensorError, read_metrics, trace
+from sensor_platform.pipeline.read_out import read_metrics
+from sensor_platform.pipeline.readings import UnknownSensorError, trace
 from sensor_platform.pipeline.registry import (
     UnknownSeriesError,
     WorkUnitError,

@@ -1,0 +1,130 @@
+"""Readings out of the database as fast as PostgreSQL gives them: one COPY, parsed to Arrow some megabytes at a time.
+
+Not rows through a driver, which makes a Python object of each cell, and not one query a page, which sorts again and
+again. Memory stays bounded by `CHUNK_BYTES`, whatever the number of readings.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import pandas as pd
+import pyarrow as pa
+from psycopg import sql
+from pyarrow import csv
+
+from sensor_platform.database.engine import Database
+from sensor_platform.database.raw import cursor
+from sensor_platform.database.tables import SCHEMA
+from sensor_platform.pipeline.readings import find_sensor
+
+#: Text of so many bytes is parsed together.
+CHUNK_BYTES = 4 * 1024 * 1024
+
+#: A null `value`: the reading is text alone; NaN is a value.
+READINGS = pa.schema(
+    [
+        pa.field("work_unit", pa.string(), nullable=False),
+        pa.field("sensor", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("time", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("text", pa.string()),
+        pa.field("unit", pa.string()),
+        pa.field("quality", pa.string(), nullable=False),
+    ]
+)
+
+# NULL is an empty cell, an empty text is a quoted one.
+_AS_WRITTEN = csv.ConvertOptions(
+    column_types={field.name: field.type for field in READINGS},
+    null_values=[""],
+    strings_can_be_null=True,
+    quoted_strings_can_be_null=False,
+)
+_CELLS = csv.ParseOptions(newlines_in_values=True)
+_NAMES = csv.ReadOptions(column_names=READINGS.names)
+
+
+def stream_readings(
+    database: Database,
+    *,
+    sensor: str,
+    metric: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> Iterator[pa.Table]:
+    """Readings of one sensor in [start, end), oldest first, with the policy of their series applied; never empty parts.
+
+    Yields tables of the schema READINGS. The database's snapshot is that of the start, however long the reading takes.
+
+    Raises:
+        UnknownSensorError: no sensor, or more than one, goes by that name.
+    """
+    with database.connect() as connection:
+        work_unit, name = find_sensor(connection, sensor)
+        wanted = {"work_unit =": work_unit, "sensor =": name, "metric =": metric, "time >=": start, "time <": end}
+        query = _query({test: value for test, value in wanted.items() if value is not None})
+        with cursor(connection) as cur, cur.copy(query) as copy:
+            lines: list[bytes] = []
+            size_bytes = 0
+            for line in copy:
+                lines.append(bytes(line))
+                size_bytes += len(line)
+                if size_bytes >= CHUNK_BYTES:
+                    yield _parsed(lines)
+                    lines, size_bytes = [], 0
+            if lines:
+                yield _parsed(lines)
+
+
+def read_arrow(
+    database: Database,
+    *,
+    sensor: str,
+    metric: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> pa.Table:
+    """The same as one table of the schema READINGS."""
+    parts = list(stream_readings(database, sensor=sensor, metric=metric, start=start, end=end))
+    return pa.concat_tables(parts) if parts else READINGS.empty_table()
+
+
+def read_metrics(
+    database: Database,
+    *,
+    sensor: str,
+    metric: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> pd.DataFrame:
+    """The same for pandas; see `frame_of`."""
+    return frame_of(read_arrow(database, sensor=sensor, metric=metric, start=start, end=end))
+
+
+def frame_of(readings: pa.Table) -> pd.DataFrame:
+    """Readings for pandas: texts or None, `time` datetime64[us, UTC], `value` float64 (NaN beside a text)."""
+    columns = {}
+    for name, column in zip(readings.column_names, readings.columns, strict=True):
+        # pandas would take a column of texts and None for one of its own, with NaN for None.
+        is_text = pa.types.is_string(column.type)
+        columns[name] = pd.Series(column.to_numpy(), dtype=object) if is_text else column.to_pandas()
+    return pd.DataFrame(columns)
+
+
+def _query(wanted: dict[str, object]) -> sql.Composed:
+    """COPY takes no parameters: they become literals."""
+    tests = [sql.SQL(test) + sql.SQL(" ") + sql.Literal(value) for test, value in wanted.items()]
+    return sql.SQL(
+        "COPY (SELECT {columns} FROM {view} WHERE {tests} ORDER BY time, metric, micro_batch, sequence, ordinal)"
+        " TO STDOUT (FORMAT csv)"
+    ).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, READINGS.names)),
+        view=sql.Identifier(SCHEMA, "reading"),
+        tests=sql.SQL(" AND ").join(tests),
+    )
+
+
+def _parsed(lines: list[bytes]) -> pa.Table:
+    text = pa.BufferReader(b"".join(lines))
+    return csv.read_csv(text, _NAMES, _CELLS, _AS_WRITTEN).cast(READINGS)
