@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+#: Characters of a line in a file or a pipe.
+WIDTH = 1000
+
 
 def emit_json(value: object) -> None:
     """Prints `value` as the one JSON value of a command."""
@@ -26,7 +29,9 @@ def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> No
         # Text, not markup: a payload may hold square brackets.
         table.add_row(*(Text(shown(row.get(column))) for column in columns))
     console = Console(file=sys.stdout)
-    console.print(table, width=None if console.is_terminal else 1000, crop=False)
+    if not console.is_terminal:
+        console.width = WIDTH  # print(width=...) would not go past that of the console
+    console.print(table, crop=False)
 
 
 def shown(value: object) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensor_platform.cli.cases import test
+from sensor_platform.cli.contracts import asyncapi, contracts
 from sensor_platform.cli.discover import discover
 
 if TYPE_CHECKING:
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def routes() -> None:
-    """Check the route file, test it with golden payloads, propose one; print its schema."""
+    """Check the route file, test it with golden payloads, propose one; print its contracts, schema, AsyncAPI document."""
 
 
-routes.add_command(test)
-routes.add_command(discover)
+for command in (test, discover, contracts, asyncapi):
+    routes.add_command(command)
 
 
 @routes.command()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from ruamel.yaml import YAML
 
 from sensor_platform.cli.routes import routes
 from sensor_platform.transformers.registry import BUILT_IN
@@ -65,8 +66,54 @@ def test_the_routes_of_a_family_are_shown_as_a_file_that_serves(tmp_path: Path) 
     assert CliRunner().invoke(routes, ["show", "tasmotta"]).exit_code == 2
 
 
-@pytest.mark.parametrize("command", ["check", "test", "discover", "schema"])
+@pytest.mark.parametrize("command", ["check", "test", "discover", "schema", "contracts", "asyncapi"])
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(routes, [command, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
+
+
+CONTRACT = """\
+routes:
+  - name: climate
+    filter: f/{work_unit}/{sensor}/climate
+    format: json
+    contract:
+      version: 3
+      sensor: th-.*
+      metrics:
+        temperature: {required: true, maximum: 125, description: of the air}
+        state: {one_of: [1, 2]}
+      other_metrics: refuse
+  - {name: data, filter: 'f/{work_unit}/{sensor}/data', format: json}
+"""
+
+
+def test_contracts_are_shown_with_every_rule_and_without_a_wrapped_word(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(CONTRACT)
+    result = CliRunner().invoke(routes, ["contracts", str(tmp_path / "r.yaml")])
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["route", "version", "rule", "required", "type", "minimum", "maximum", "max_rate_per_s", "one_of", "about"],
+        ["climate", "3", "sensor", "matches", "th-.*"],
+        ["climate", "3", "temperature", "yes", "number", "125.0", "of", "the", "air"],
+        ["climate", "3", "state", "1,", "2"],
+        ["climate", "3", "other", "metrics:", "refuse"],
+    ]
+    assert result.stderr == "without a contract: data\n"
+
+
+def test_contracts_as_json_say_what_is_left_to_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(CONTRACT)
+    (found,) = json.loads(CliRunner().invoke(routes, ["contracts", str(tmp_path / "r.yaml"), "--json"]).stdout)
+    assert (found["route"], found["version"], found["other_metrics"]) == ("climate", "3", "refuse")
+    assert found["metrics"]["state"]["one_of"] == [1, 2]
+    assert found["metrics"]["temperature"]["minimum"] is None
+
+
+def test_asyncapi_is_the_same_document_in_yaml_and_in_json(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(CONTRACT)
+    as_yaml = CliRunner().invoke(routes, ["asyncapi", str(tmp_path / "r.yaml")])
+    as_json = CliRunner().invoke(routes, ["asyncapi", str(tmp_path / "r.yaml"), "--json"])
+    found = json.loads(as_json.stdout)
+    assert found["asyncapi"] == "3.0.0"
+    assert YAML(typ="safe").load(as_yaml.stdout) == found
