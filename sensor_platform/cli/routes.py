@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def routes() -> None:
-    """Check the route file, test it with golden payloads, propose one; print its contracts, schema, AsyncAPI document."""
+    """Check the route file, test it with golden payloads, propose one; print contracts, schema, AsyncAPI document."""
 
 
 for command in (test, discover, contracts, asyncapi):
