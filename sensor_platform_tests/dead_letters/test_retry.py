@@ -168,6 +168,18 @@ def test_another_reading_of_the_message_is_refused_now(database: Database, stagi
     assert rows(database, "SELECT partial, inserted, refused FROM ledger") == [(1, 2, 1)]
 
 
+def test_a_message_that_the_route_has_come_to_ignore_is_resolved_and_counted_so(
+    database: Database, staging: LocalStaging
+) -> None:
+    stage(staging, "a", [Message({"action": "single"}), value(1)])
+    load(staging, database)
+    retry(database, routes(", no_readings: ignore"), settings=Settings(), now=now(hours=1))
+    assert states(database) == [(1, "resolved", 0)]
+    messages, *_ = totals(database)
+    assert (messages.accepted, messages.ignored, messages.dead_lettered) == (1, 1, 0)
+    assert mismatches(database) == []
+
+
 def test_filters_narrow_what_is_due(loaded: Database) -> None:
     due = {"settings": SETTINGS, "now": now(hours=1), "dry_run": True}
     assert retry(loaded, routes(), codes=["value_not_number"], **due).letters == 2

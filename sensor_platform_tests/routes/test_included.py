@@ -102,3 +102,8 @@ def test_what_is_wrong_in_an_included_file_is_said_of_that_file(tmp_path: Path) 
         parse_routes("include: [./own.yaml]", folder=tmp_path)
     with pytest.raises(ConfigurationError, match=r"^\./again\.yaml:1: an included file includes no others"):
         parse_routes("include: [./again.yaml]", folder=tmp_path)
+
+
+def test_a_collector_knows_the_topics_of_included_files() -> None:
+    routes = parse_routes("include: [ruuvi_gateway]", with_transformers=False)
+    assert routes.filters == ["ruuvi/+/+"]
