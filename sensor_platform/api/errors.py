@@ -17,9 +17,11 @@ from sensor_platform.errors import (
     ObjectStoreError,
     SensorPlatformError,
 )
+from sensor_platform.pipeline.readings import UnknownSensorError
 
 #: The first class that fits decides: status, and what to do about it.
 _STATUS: tuple[tuple[type[SensorPlatformError], int, str], ...] = (
+    (UnknownSensorError, 404, "name a sensor in full, as WORK_UNIT/NAME"),
     (UnknownLetterError, 404, "list the dead letters for their ids"),
     (WrongStepError, 409, "list the dead letters for their states"),
     (NoMatchingSubscribersError, 409, "check the topic against the routes, and that the collector is collecting"),

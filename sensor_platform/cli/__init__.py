@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay", "Publish recorded data from a CSV file."),
     "publish": ("publish", "Publish messages, through a queue on disk if the broker may be away."),
     "metrics": ("metrics", "Print readings of a sensor."),
+    "last": ("last", "Print the last value of each series, with its age."),
     "dead-letters": ("dead_letters", "List, show, retry or discard dead letters."),
     "trace": ("trace", "Show the bytes that a reading came from."),
     "decode": ("decode", "Explain what a payload becomes, step by step."),

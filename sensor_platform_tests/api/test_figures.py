@@ -77,3 +77,24 @@ def test_the_newest_readings_of_each_series_come_from_the_tables(served: Served,
     assert (row["work_unit"], row["sensor"], row["metric"], row["unit"]) == ("press", "p1", "value", "C")
     assert (row["time"], row["value"], row["quality"]) == ("2026-11-23T10:00:04Z", 4.0, "good")
     assert row["points"] == [[1795428002.0, 2.0], [1795428003.0, 3.0], [1795428004.0, 4.0]]
+
+
+def test_the_last_value_of_each_series_is_served_with_its_age(served: Served, settings: Settings) -> None:
+    context = served.context
+    stage(context.staging, "c0-a-1", [value(1.0), value(4.0, HOUR + timedelta(seconds=4), unit="C")])
+    process(context.staging, context.database, context.routes, settings=settings)
+    (row,) = served.http.get("/api/last", params={"sensor": "press/p1"}).json()
+    assert row.pop("age_s") > -86_400 * 365 * 10
+    assert row == {
+        "work_unit": "press",
+        "sensor": "p1",
+        "metric": "value",
+        "time": "2026-11-23T10:00:04Z",
+        "value": 4.0,
+        "text": None,
+        "unit": "C",
+        "quality": "good",
+    }
+    assert served.http.get("/api/last", params={"metric": "other"}).json() == []
+    unknown = served.http.get("/api/last", params={"sensor": "nobody"})
+    assert (unknown.status_code, "nobody" in unknown.json()["error"]["what"]) == (404, True)

@@ -216,6 +216,24 @@ def test_staging_upload_says_what_is_wrong_with_the_store(shell: Shell, monkeypa
         assert f"s3://plant/staging: cannot list: {endpoint} does not answer" in str(result.exception)
 
 
+def test_last_shows_one_row_a_series_with_its_age(loaded: Shell) -> None:
+    (row,) = loaded.json("last", "--sensor", "p1", "--json")
+    assert isinstance(row.pop("age_s"), float)
+    assert row == {
+        "work_unit": "press",
+        "sensor": "p1",
+        "metric": "value",
+        "time": "2026-11-23T10:00:00Z",
+        "value": 1.5,
+        "text": None,
+        "unit": "bar",
+        "quality": "good",
+    }
+    assert "age_s" in loaded("last").stdout
+    assert loaded.json("last", "--metric", "other", "--json") == []
+    assert loaded("last", "--sensor", "nobody").exit_code == 1
+
+
 def test_decode_explains_a_message_from_the_field_as_it_was_received(loaded: Shell) -> None:
     staged = loaded.json("decode", "--from-staged", "a:1", "--json")
     assert [(reading["metric"], reading["value"], reading["unit"]) for reading in staged["readings"]] == [
