@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from sensor_platform.discovery.candidates import candidates, time_of
+from sensor_platform.discovery.families import family_of
 from sensor_platform.discovery.groups import Group, groups
 from sensor_platform.discovery.listen import Heard, Sample
 from sensor_platform.discovery.times import TimeFound
@@ -143,6 +144,8 @@ def _notes(group: Group, route: Route, time: TimeFound | None) -> list[str]:
     guessed = {"work_unit": route.work_unit, "sensor": route.sensor}
     if constants := [f"{name}: {value}" for name, value in guessed.items() if value is not None]:
         notes.append(f"a guess, since the topics do not vary there: {', '.join(constants)}")
+    if (family := family_of(group.shape.topics)) is not None:
+        notes.append(f"ready-made: `include: [{family}]` reads these topics; `routes show {family}` prints its routes")
     retained = all(sample.retain for topic in group.heard for sample in topic.samples)
     if retained and time is None:
         notes.append("only retained messages were seen, without a time: they are ignored unless `retained: accept`")

@@ -51,6 +51,7 @@ def test_our_default_routes_are_found_again() -> None:
     ]
     assert [each.confidence for each in proposal.routes] == [1.0, 1.0]
     assert proposal.unrecognised == ()
+    assert [each.notes for each in proposal.routes] == [(), ()]
 
 
 def test_tasmota_gets_its_time_and_its_states() -> None:
@@ -81,6 +82,7 @@ def test_tasmota_gets_its_time_and_its_states() -> None:
         },
     ]
     assert [(each.topic, each.why) for each in proposal.unrecognised] == []
+    assert all(any("`include: [tasmota]`" in note for note in each.notes) for each in proposal.routes)
 
 
 def _kinds(sensor: bytes, state: bytes) -> list[tuple[str, bytes]]:
