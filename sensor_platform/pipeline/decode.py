@@ -230,8 +230,9 @@ def _with_captured_metric(decoded: Decoded, column: PayloadColumn) -> Decoded:
 
 def _silent(rows: np.ndarray, decoded: Decoded) -> np.ndarray:
     """Those of `rows` that have neither a reading nor a refusal."""
-    answered = {*decoded.readings["message"], *(refusal.message for refusal in decoded.refusals)}
-    return np.array([row for row in rows.tolist() if row not in answered], dtype=np.int64)
+    refused = np.array([refusal.message for refusal in decoded.refusals], dtype=np.int64)
+    answered = np.concatenate([decoded.readings["message"].to_numpy(np.int64), refused])
+    return np.setdiff1d(rows, answered)
 
 
 def _decode_packed(column: PayloadColumn, route: Route, max_bytes: int) -> Decoded:

@@ -150,7 +150,7 @@ def _content(payload: bytes, route: Route, metrics: set[str]) -> Iterator[Step]:
     found = fields(payload, route, metrics)
     if found:
         yield Step("fields", True, tuple(map(str, found)))
-    if converted := conversions(route):
+    if converted := conversions(route, found):
         yield Step("conversions", True, tuple(converted))
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgpack
@@ -70,11 +71,13 @@ def fields(payload: bytes, route: Route, metrics: set[str]) -> list[Field]:
     return found[:MAX_FIELDS]
 
 
-def conversions(route: Route) -> list[str]:
-    """What the route's options do to values, a sentence a metric."""
+def conversions(route: Route, found: list[Field]) -> list[str]:
+    """What the route's options do to values, a sentence a metric; of patterns of leaves, those that match what is
+    there."""
     model = registry.get(route.format).options
     options = options_of(route, model) if model is not None else None
     named = [(str(getattr(each, "metric", None) or getattr(each, "name", "")), each) for each in _listed(options)]
+    named = [(name, each) for name, each in named if not isinstance(each, _Named) or each.matches(found)]
     return [f"{name}: {said}" for name, each in named if (said := _conversion(each))]
 
 
@@ -186,6 +189,9 @@ class _Named:
 
     metric: str
     option: ValueOption
+
+    def matches(self, found: list[Field]) -> bool:
+        return any(fnmatchcase(field.path, self.metric) for field in found)
 
 
 def _conversion(option: Any) -> str:

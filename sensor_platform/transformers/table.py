@@ -116,7 +116,9 @@ class ReadingTable:
                 raise RefusedValueError("invalid_reading", f"the unit {shown(unit)} is not a string")
             value = self._read_value(element["value"])
         except RefusedValueError as refused:
-            self.refuse(message, refused.code, refused.detail, ordinal=ordinal)
+            named = element.get("metric")
+            of = f"{shown(named)}: " if type(named) is str and named != "value" else ""
+            self.refuse(message, refused.code, of + refused.detail, ordinal=ordinal)
             return ordinal + 1
         if unit is not None:
             self._collected.units[row] = unit

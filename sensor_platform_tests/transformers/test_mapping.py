@@ -86,8 +86,8 @@ def test_a_word_in_place_of_a_value_that_the_route_names_is_refused_and_others_a
         "humidity": 4,
     }
     assert [refusal.detail for refusal in decoded.refusals] == [
-        'the value "N/A" does not read as a number',
-        'the value "JAMMED" does not read as a number',
+        '"temperature": the value "N/A" does not read as a number',
+        '"state": the value "JAMMED" does not read as a number',
     ]
     assert {refusal.code for refusal in decoded.refusals} == {"value_not_number"}
 
