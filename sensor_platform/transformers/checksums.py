@@ -1,4 +1,8 @@
-"""Checksums over columns of payloads: a step a byte position for all messages together, not a call a message."""
+"""Checksums over columns of payloads: a step a byte position for all messages together, not a call a message.
+
+Where there are few messages such a step costs more than it saves, the more so the longer they are: those go byte by
+byte in plain Python.
+"""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,6 +21,10 @@ SIZES: dict[Checksum, int] = {
     "crc16-ccitt-false": 2,
     "crc32": 4,
 }
+
+
+#: A step over a column takes as long as one of plain Python over so many messages.
+FEW_MESSAGES = 64
 
 
 def checksums(kind: Checksum, data: np.ndarray) -> np.ndarray:
@@ -41,6 +49,9 @@ def _table(polynomial: int, width: int, *, reflected: bool) -> np.ndarray:
 
 def _reflected(data: np.ndarray, polynomial: int, width: int, *, start: int, last: int) -> np.ndarray:
     table = _table(polynomial, width, reflected=True)
+    if len(data) < FEW_MESSAGES:
+        entries = table.tolist()
+        return np.array([_reflected_row(row.tobytes(), entries, start) ^ last for row in data], dtype=np.uint32)
     register = np.full(len(data), start, dtype=np.uint32)
     for byte in data.T:
         register = (register >> np.uint32(8)) ^ table[(register ^ byte) & np.uint32(0xFF)]
@@ -49,10 +60,26 @@ def _reflected(data: np.ndarray, polynomial: int, width: int, *, start: int, las
 
 def _straight(data: np.ndarray, polynomial: int, width: int, *, start: int) -> np.ndarray:
     table = _table(polynomial, width, reflected=False)
+    if len(data) < FEW_MESSAGES:
+        entries = table.tolist()
+        return np.array([_straight_row(row.tobytes(), entries, width, start) for row in data], dtype=np.uint32)
     shift, mask = np.uint32(width - 8), np.uint32(2**width - 1)
     register = np.full(len(data), start, dtype=np.uint32)
     for byte in data.T:
         register = ((register << np.uint32(8)) & mask) ^ table[((register >> shift) ^ byte) & np.uint32(0xFF)]
+    return register
+
+
+def _reflected_row(row: bytes, entries: list[int], register: int) -> int:
+    for byte in row:
+        register = (register >> 8) ^ entries[(register ^ byte) & 0xFF]
+    return register
+
+
+def _straight_row(row: bytes, entries: list[int], width: int, register: int) -> int:
+    shift, mask = width - 8, 2**width - 1
+    for byte in row:
+        register = ((register << 8) & mask) ^ entries[(register >> shift) ^ byte]
     return register
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
-from sensor_platform.transformers.leaves import RefusedValueError
+from sensor_platform.transformers.leaves import NamesMade, RefusedValueError
 from sensor_platform.transformers.numbers import read_integer, read_number, shown
 from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
 from sensor_platform.transformers.table import ReadingTable
@@ -65,14 +65,14 @@ def _add_lines(table: ReadingTable, message: int, lines: list[str], options: Inf
         if not line.strip() or line.startswith("#"):
             continue
         try:
-            for reading in _readings(line, options):
+            for reading in _readings(line, options, table.names(message)):
                 ordinal = table.add_object(message, ordinal, reading)
         except RefusedValueError as refused:
             table.refuse(message, refused.code, f"line {number}: {refused.detail}", ordinal=ordinal)
             ordinal += 1
 
 
-def _readings(line: str, options: InfluxOptions) -> Iterator[dict[str, Any]]:
+def _readings(line: str, options: InfluxOptions, names: NamesMade) -> Iterator[dict[str, Any]]:
     found = _LINE.fullmatch(line)
     if found is None:
         raise RefusedValueError("invalid_line", f"{shown(line)} is not line protocol")
@@ -88,7 +88,8 @@ def _readings(line: str, options: InfluxOptions) -> Iterator[dict[str, Any]]:
         field = _unescaped(name)
         value = _value(raw)
         if value is not None:
-            yield {**about, "metric": f"{measurement}.{field}" if options.measurement else field, "value": value}
+            metric = names.made(f"{measurement}.{field}") if options.measurement else field
+            yield {**about, "metric": metric, "value": value}
 
 
 def _value(raw: str) -> Any:

@@ -50,7 +50,7 @@ def leaves(
 ) -> Iterator[tuple[str, Any]]:
     """Every leaf but null (and strings, without `texts`), by dotted path, in document order; elements of an array by
     their place. `names`: those of the whole message, where the tree is a part of one."""
-    names = names or NamesMade()
+    names = NamesMade() if names is None else names
     for name, leaf in tree.items():
         kind = type(leaf)
         if kind is float or kind is int:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sensor_platform.transformers.leaves import leaves
+from sensor_platform.transformers.leaves import NamesMade, leaves
 from sensor_platform.transformers.numbers import read_number, scaled
 from sensor_platform.transformers.paths import EVERY, NOTHING, every, look_up, parse_path
 from sensor_platform.transformers.registry import FormatOptions
@@ -195,8 +195,11 @@ class Mapper:
         self._known_leaf = lru_cache(maxsize=LEAF_NAMES)((options.wide or WideOption()).known_leaf)
         self._not_metrics = self._taken_leaves()
 
-    def objects(self, document: Any) -> Iterator[Any]:
-        """As the default rules want them. Raises RefusedValueError for a document nested too deep."""
+    def objects(self, document: Any, names: NamesMade) -> Iterator[Any]:
+        """As the default rules want them. Raises RefusedValueError for a document nested too deep, or names too long.
+
+        names: those of the document's message.
+        """
         elements = [document] if self._each is None else every(document, self._each)
         for element in elements:
             about = self._about(element, document)
@@ -204,7 +207,7 @@ class Mapper:
                 for reading in self._readings:
                     yield from reading.objects(element, about)
             elif self._wide is not None:
-                yield from self._leaves(look_up(element, self._wide), about, element, document)
+                yield from self._leaves(look_up(element, self._wide), about, names, element, document)
             elif type(element) is dict:
                 taken = {steps[0] for steps in (*self._times, *self._shared.values())}
                 yield {**{name: entry for name, entry in element.items() if name not in taken}, **about}
@@ -236,19 +239,19 @@ class Mapper:
         taken = [steps for steps in (*self._times, *self._shared.values()) if steps[:depth] == self._wide]
         return frozenset(".".join(map(str, steps[depth:])) for steps in taken)
 
-    def _leaves(self, tree: Any, about: Document, *documents: Any) -> Iterator[Document]:
+    def _leaves(self, tree: Any, about: Document, names: NamesMade, *documents: Any) -> Iterator[Document]:
         if type(tree) is list:
             tree = {str(place): element for place, element in enumerate(tree)}
         if type(tree) is not dict:
             return
         plain: Document = {}
-        for name, raw in leaves(tree, (), texts=True):
+        for name, raw in leaves(tree, (), texts=True, names=names):
             found = self._known_leaf(name)
             if found is None or name in self._not_metrics or (type(raw) is str and not found[1]):
                 continue
             value, _ = found
             unit, converted = value.unit_in(*documents), value.converted(raw)
-            if unit is None and type(converted) is not str:
+            if unit is None and type(converted) is not str and name not in plain:  # "a.b", and b in a: two of one name
                 plain[name] = converted
             else:
                 reading = {"metric": name, "value": converted, **about}

@@ -43,6 +43,8 @@ EXCEPTIONS = {
 READS = (1, 2, 3, 4)
 READ_COILS, READ_INPUTS = 1, 2
 MBAP_BYTES = 7
+#: Of an exception; and the most that a serial line carries (Modbus over serial line v1.02, section 2.3).
+RTU_BYTES = (5, 256)
 CRC = ChecksumField(type="crc16-modbus", at=-2, byte_order="little")
 
 Frame = Literal["registers", "rtu", "tcp"]
@@ -113,7 +115,7 @@ def decode_modbus(column: PayloadColumn, route: "Route") -> Decoded:
 
 def _decode_rtu(block: Block, options: ModbusOptions, assembly: Assembly) -> None:
     """Unit, function, byte count, data, CRC with its low byte first."""
-    if block.length < 5:
+    if not RTU_BYTES[0] <= block.length <= RTU_BYTES[1]:
         return assembly.refuse(block.places.tolist(), "invalid_frame", f"{block.length} bytes are no RTU answer")
     block = checked(block, CRC, assembly)
     return _decode_answer(block.columns(0, block.length - 2), options, assembly)

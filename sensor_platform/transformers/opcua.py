@@ -137,7 +137,7 @@ class _Walk:
         return _Read(iter(said), [key for key in keys if key is not None])
 
     def _add(self, message: int, read: "_Read") -> None:
-        ordinal, names, is_said = 0, NamesMade(), False
+        ordinal, names, is_said = 0, self.table.names(message), False
         try:
             for said in read.said:
                 match said:

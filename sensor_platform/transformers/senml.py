@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.json import Unreadable, parse
-from sensor_platform.transformers.leaves import RefusedValueError
+from sensor_platform.transformers.leaves import NamesMade, RefusedValueError
 from sensor_platform.transformers.numbers import shown
 from sensor_platform.transformers.packed import read_cbor
 from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
@@ -49,7 +49,8 @@ def decode_senml(column: PayloadColumn, route: "Route") -> Decoded:
         received_us = int(column.received_at[message])
         try:
             ordinal = 0
-            for reading in _readings(_pack(payload, options.encoding), options.prefix, received_us):
+            pack = _pack(payload, options.encoding)
+            for reading in _readings(pack, options.prefix, received_us, table.names(message)):
                 ordinal = table.add_object(message, ordinal, reading)
         except RefusedValueError as refused:
             table.refuse(message, refused.code, refused.detail)
@@ -68,14 +69,14 @@ def _pack(payload: bytes, encoding: str) -> list[Record]:
     return [{LABELS.get(label, label): entry for label, entry in record.items()} for record in pack]
 
 
-def _readings(pack: list[Record], prefix: str, received_us: int) -> Iterator[Record]:
+def _readings(pack: list[Record], prefix: str, received_us: int, names: NamesMade) -> Iterator[Record]:
     base: Record = {}
     readings = []
     for number, record in enumerate(pack):
         _check(record, number)
         base |= {label: entry for label, entry in record.items() if label in ("bn", "bu", *NUMERIC_BASES)}
-        name = f"{base.get('bn', '')}{record.get('n', '')}"
-        about = {"metric": name.removeprefix(prefix), **_time(base, record, received_us)}
+        name = names.made(f"{base.get('bn', '')}{record.get('n', '')}".removeprefix(prefix))
+        about = {"metric": name, **_time(base, record, received_us)}
         unit = record.get("u", base.get("bu"))
         about |= {} if unit is None else {"unit": unit}
         if (value := next((record[label] for label in VALUES if label in record), None)) is not None:
@@ -83,7 +84,7 @@ def _readings(pack: list[Record], prefix: str, received_us: int) -> Iterator[Rec
         elif "bv" in base and "s" not in record and "n" in record:
             readings.append({**about, "value": base["bv"]})
         if "s" in record:
-            readings.append({**about, "metric": f"{about['metric']}.sum", "value": record["s"] + base.get("bs", 0)})
+            readings.append({**about, "metric": names.made(f"{name}.sum"), "value": record["s"] + base.get("bs", 0)})
     yield from readings  # a pack is one message: none of it counts where one of its records is broken
 
 

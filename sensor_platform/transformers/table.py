@@ -11,7 +11,7 @@ import numpy as np
 
 from sensor_platform.transformers.contract import WHOLE_MESSAGE, Decoded, PayloadColumn, Refusal
 from sensor_platform.transformers.judge import IDENTITY, Collected, Judge
-from sensor_platform.transformers.leaves import RefusedValueError, convert, leaves, metric_name
+from sensor_platform.transformers.leaves import NamesMade, RefusedValueError, convert, leaves, metric_name
 from sensor_platform.transformers.numbers import FIRST_DOUBTFUL, OutOfRange, is_storable, read_number, shown
 from sensor_platform.transformers.times import ABSENT
 
@@ -51,9 +51,16 @@ class ReadingTable:
         self._names_sensors = names_sensors or (mapper is not None and mapper.names_sensors)
         self._plain = frozenset((float,)) if any_number else _PLAIN
         self._collected = Collected()
+        self._names, self._named_message = NamesMade(), -1
 
     def refuse(self, message: int, code: str, detail: str, *, ordinal: int = WHOLE_MESSAGE) -> None:
         self._collected.refusals.append(Refusal(message, ordinal, code, detail))
+
+    def names(self, message: int) -> NamesMade:
+        """The names put together for that message, the one walked just now."""
+        if message != self._named_message:
+            self._names, self._named_message = NamesMade(), message
+        return self._names
 
     def add_document(self, message: int, document: Any, *, ordinal: int = 0) -> int:
         """An object, or an array of them; or whatever the route's options make objects of. The next ordinal."""
@@ -79,7 +86,7 @@ class ReadingTable:
 
     def _add_mapped(self, message: int, ordinal: int, document: Any, mapper: "Mapper") -> int:
         try:
-            for element in mapper.objects(document):
+            for element in mapper.objects(document, self.names(message)):
                 ordinal = self.add_object(message, ordinal, element)
         except RefusedValueError as refused:
             self.refuse(message, refused.code, refused.detail, ordinal=ordinal)
@@ -153,7 +160,7 @@ class ReadingTable:
         add_object, add_ordinal = self._collected.objects.append, self._collected.ordinals.append
         add_metric, add_value, plain = self._collected.metrics.append, self._collected.values.append, self._plain
         try:
-            for name, leaf in leaves(tree, left_out):
+            for name, leaf in leaves(tree, left_out, names=self.names(message)):
                 if type(leaf) in plain:
                     add_object(number)
                     add_ordinal(ordinal)
