@@ -48,7 +48,8 @@ class Route:
         # What is not said is left out: a key that comes with a later release changes no version.
         unsaid = asdict(Route("", ""))
         said = {name: value for name, value in asdict(self).items() if value != unsaid[name]}
-        canonical = json.dumps(said, sort_keys=True, default=str)
+        # The order inside of options stays: of `wide.values` the first pattern that matches counts.
+        canonical = json.dumps(dict(sorted(said.items())), default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @cached_property

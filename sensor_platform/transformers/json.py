@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
+_LONG_INTEGER = re.compile(rb"[0-9]{19}")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BRACKETS = np.zeros(256, dtype=np.int64)
 _BRACKETS[list(b"[{")] = 1
@@ -47,10 +48,11 @@ def decode_json(column: PayloadColumn, route: "Route") -> Decoded:
 
 
 def _tabulate(column: PayloadColumn, route: "Route", *, exactly: frozenset[int] = frozenset()) -> ReadingTable:
-    table = ReadingTable(column, route, mapper=options_of(route, DocumentOptions).mapper)
+    options = options_of(route, DocumentOptions)
+    table = ReadingTable(column, route, mapper=options.mapper)
     for message, payload in enumerate(column.payloads):
         # One document at a time: a whole column of them would keep the garbage collector busy.
-        document = parse(payload, exactly=message in exactly)
+        document = parse(payload, exactly=message in exactly or (options.scales and has_long_integers(payload)))
         if type(document) is Unreadable:
             table.refuse(message, document.code, document.detail)
         else:
@@ -64,6 +66,11 @@ def parse(payload: bytes, *, exactly: bool = False) -> Any:
         return _parse_exactly(payload) if exactly else orjson.loads(payload)
     except orjson.JSONDecodeError:
         return _parse_exactly(payload)
+
+
+def has_long_integers(payload: bytes) -> bool:
+    """Whether digits stand there that may not fit in 64 bits."""
+    return _LONG_INTEGER.search(payload) is not None
 
 
 def _parse_exactly(payload: bytes) -> Any:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, model_validator
 
 from sensor_platform.transformers.leaves import NamesMade, leaves
-from sensor_platform.transformers.numbers import read_number, scaled
+from sensor_platform.transformers.numbers import GREATEST_INTEGER, LEAST_INTEGER, read_number, scaled
 from sensor_platform.transformers.paths import EVERY, NOTHING, every, look_up, parse_path
 from sensor_platform.transformers.registry import FormatOptions
 from sensor_platform.transformers.times import TimeUnit, in_unit, in_zone
@@ -28,6 +28,12 @@ Document = dict[str, Any]
 def _path(text: str) -> str:
     if EVERY in parse_path(text):
         raise ValueError(f'[*] stands for several places: "{text}" must lead to one; say `each` for arrays')
+    return text
+
+
+def _inner_path(text: str) -> str:
+    if not parse_path(_path(text)):
+        raise ValueError("$ is the whole document: name a field of it, such as $.at")
     return text
 
 
@@ -48,6 +54,8 @@ _steps = lru_cache(parse_path)
 
 
 Path = Annotated[str, AfterValidator(_path)]
+#: Of what stands beside readings: not the document itself.
+InnerPath = Annotated[str, AfterValidator(_inner_path)]
 
 
 class TimeOption(FormatOptions):
@@ -57,7 +65,7 @@ class TimeOption(FormatOptions):
     pattern: of a text that is not ISO 8601, as in Python's strptime.
     """
 
-    field: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
+    field: InnerPath | Annotated[tuple[InnerPath, ...], Field(min_length=1)]
     unit: TimeUnit = "auto"
     zone: Annotated[str, AfterValidator(_zone)] | None = None
     pattern: str | None = None
@@ -86,6 +94,8 @@ class ValueOption(FormatOptions):
         if (self.scale, self.offset) == (1, 0):
             return raw
         number = read_number(raw) if type(raw) is str else raw
+        if isinstance(number, int) and not LEAST_INTEGER <= number <= GREATEST_INTEGER:
+            return raw  # refused as it is: scaled, it would pass for one that fits
         return scaled(number, self.scale, self.offset) if isinstance(number, int | float) else raw
 
 
@@ -160,9 +170,9 @@ class DocumentOptions(FormatOptions):
 
     each: Annotated[str, AfterValidator(_list_path)] | None = None
     time: TimeOption | None = None
-    work_unit: Path | None = None
-    sensor: Path | None = None
-    quality: Path | None = None
+    work_unit: InnerPath | None = None
+    sensor: InnerPath | None = None
+    quality: InnerPath | None = None
     qualities: dict[str, Literal["good", "uncertain", "bad"]] = Field(default_factory=dict)
     readings: tuple[ReadingOption, ...] = ()
     wide: WideOption | None = None
@@ -172,6 +182,12 @@ class DocumentOptions(FormatOptions):
         if self.readings and self.wide is not None:
             raise ValueError("say either `readings` or `wide`, in two routes if both are needed")
         return self
+
+    @cached_property
+    def scales(self) -> bool:
+        """Whether values are scaled, after which an integer that was rounded no longer shows by its size."""
+        values = (*self.readings, *(self.wide.values.values() if self.wide is not None else ()))
+        return any((value.scale, value.offset) != (1, 0) for value in values)
 
     @cached_property
     def mapper(self) -> "Mapper | None":

@@ -41,6 +41,7 @@ EXCEPTIONS = {
     11: "gateway target device failed to respond",
 }
 READS = (1, 2, 3, 4)
+COIL_TYPES = ("uint16", "int16")
 READ_COILS, READ_INPUTS = 1, 2
 MBAP_BYTES = 7
 #: Of an exception; and the most that a serial line carries (Modbus over serial line v1.02, section 2.3).
@@ -167,8 +168,12 @@ def _decode_registers(
 
 def _decode_coils(block: Block, options: ModbusOptions, assembly: Assembly) -> None:
     """Eight coils a byte, the lowest address in the lowest bit: each becomes a register of 0 or 1."""
+    odd = [field for field in options.fields if field.type not in COIL_TYPES or field.bits not in (None, "0")]
+    if odd:
+        detail = f"the answer has coils, each 0 or 1, and the field {odd[0].name} is a {odd[0].type}"
+        return assembly.refuse(block.places.tolist(), "invalid_frame", f"{detail}{' with bits' if odd[0].bits else ''}")
     coils = np.unpackbits(block.bytes, axis=1, bitorder="little")
     registers = np.zeros((len(coils), 2 * coils.shape[1]), dtype=np.uint8)
     registers[:, 1::2] = coils
     layout = [replace(placed, order=(0, 1)) for placed in options.layout()]
-    _decode_registers(Block(block.places, registers), options, assembly, layout)
+    return _decode_registers(Block(block.places, registers), options, assembly, layout)

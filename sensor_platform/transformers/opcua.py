@@ -13,7 +13,7 @@ from pydantic import Field as Option
 
 from sensor_platform.transformers.contract import WHOLE_MESSAGE, Decoded, PayloadColumn
 from sensor_platform.transformers.definitions import Timeline
-from sensor_platform.transformers.json import Unreadable, parse
+from sensor_platform.transformers.json import Unreadable, has_long_integers, parse
 from sensor_platform.transformers.leaves import NamesMade, RefusedValueError
 from sensor_platform.transformers.mapping import LEAF_NAMES, DocumentValueOption, ValueOption, WideOption
 from sensor_platform.transformers.numbers import OutOfRange, is_storable, read_number, shown
@@ -90,6 +90,10 @@ class OpcuaOptions(FormatOptions):
         wide = WideOption(include=self.include, exclude=self.exclude, values=values)
         return lru_cache(maxsize=LEAF_NAMES)(wide.of_leaf)
 
+    @cached_property
+    def scales(self) -> bool:
+        return any((value.scale, value.offset) != (1, 0) for value in self.values.values())
+
     def declared(self, writer_id: str | None) -> DataSetMetaData | None:
         """What the route itself says of the fields of a writer."""
         fields = self.writers.get(writer_id or "", self.fields)
@@ -127,7 +131,7 @@ class _Walk:
                 about = partial(self._about, message)
                 number = self._options.unnamed == "number"
                 return _Read(read_uadp(payload, about, number_unnamed=number), keys_of(payload))
-            document = parse(payload, exactly=exactly)
+            document = parse(payload, exactly=exactly or (self._options.scales and has_long_integers(payload)))
             if type(document) is Unreadable:
                 raise RefusedValueError(document.code, document.detail)
             said = list(read_json(document))

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
-from sensor_platform.transformers.json import Unreadable, parse
+from sensor_platform.transformers.json import Unreadable, has_long_integers, parse
 from sensor_platform.transformers.leaves import NamesMade, RefusedValueError
-from sensor_platform.transformers.numbers import shown
+from sensor_platform.transformers.numbers import OutOfRange, shown
 from sensor_platform.transformers.packed import read_cbor
 from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
 from sensor_platform.transformers.table import ReadingTable
@@ -61,7 +61,7 @@ def _pack(payload: bytes, encoding: str) -> list[Record]:
     if encoding == "cbor":
         pack = read_cbor(payload, max_depth=PACK_DEPTH)
     else:
-        pack = parse(payload)
+        pack = parse(payload, exactly=has_long_integers(payload))
         if type(pack) is Unreadable:
             raise RefusedValueError(pack.code, pack.detail)
     if type(pack) is not list or not all(type(record) is dict for record in pack):
@@ -97,6 +97,8 @@ def _check(record: Record, number: int) -> None:
         raise RefusedValueError("invalid_senml", f"record {number}: the field {shown(unknown[0])} must be understood")
     for label in (*NUMERIC_BASES, "v", "s", "t"):
         entry = record.get(label, 0)
+        if isinstance(entry, OutOfRange):
+            raise RefusedValueError("number_out_of_range", f"record {number}: {label} {entry} does not fit in 64 bits")
         if isinstance(entry, bool) or not isinstance(entry, int | float):
             raise RefusedValueError("invalid_senml", f"record {number}: {label} is {shown(entry)}, not a number")
 

@@ -209,3 +209,22 @@ def test_a_route_gives_its_options_as_the_model_of_its_format() -> None:
 
 def _nothing(column: Any, route: Any) -> Any:
     raise AssertionError("no message goes this way")
+
+
+@pytest.mark.parametrize("option", ["time: {field: $}", "sensor: $", "quality: $"])
+def test_the_whole_document_is_neither_time_nor_quality_nor_sensor(option: str) -> None:
+    text = GOOD.replace("    format: json\n", f"    format: json\n    options:\n      {option}\n", 1)
+    with pytest.raises(
+        ConfigurationError, match=r'^routes.yaml:6: route "everything": options.*\$ is the whole document'
+    ):
+        parse_routes(text)
+
+
+def test_a_route_whose_patterns_stand_in_another_order_has_another_version() -> None:
+    values = {"*.t": {"unit": "C"}, "oven.*": {"unit": "K"}}
+    one, other = (
+        Route(name="r", filter="f", options={"wide": {"values": dict(order)}})
+        for order in (values.items(), reversed(values.items()))
+    )
+    assert one.version != other.version
+    assert Route(name="r", filter="f").version == Route(filter="f", name="r").version

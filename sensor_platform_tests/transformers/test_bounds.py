@@ -3,7 +3,9 @@
 import binascii
 import json
 import zlib
+from typing import Any
 
+import cbor2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from sensor_platform.transformers.checksums import FEW_MESSAGES, SIZES, Checksum
 from sensor_platform.transformers.leaves import MAX_NAME_CHARACTERS_A_MESSAGE
 from sensor_platform_tests.transformers.decoding import codes, decode_payloads
 
+READ_A = {"readings": [{"metric": "a", "value": "$.a", "offset": 1}]}
 LONG = "n" * 5_000
 LEAVES = MAX_NAME_CHARACTERS_A_MESSAGE // len(LONG) + 1
 SAMPLES = [1] * LEAVES
@@ -73,6 +76,14 @@ def test_the_names_of_one_message_do_not_count_for_the_next() -> None:
     decoded = decode_payloads(*[json.dumps(samples).encode()] * 3)
     assert codes(decoded) == []
     assert len(decoded.readings) == 15_000
+
+
+@pytest.mark.parametrize("format_", ["json", "ndjson", "cbor"])
+@pytest.mark.parametrize("options", [{"wide": {"values": {"*": {"scale": 0.1}}}}, READ_A, {"wide": {}}])
+def test_an_integer_beyond_64_bits_is_refused_also_where_it_is_scaled(format_: str, options: dict[str, Any]) -> None:
+    document = {"a": 2**64}
+    payload = cbor2.dumps(document) if format_ == "cbor" else json.dumps(document).encode()
+    assert codes(decode_payloads(payload, format_=format_, options=options)) == [(0, 0, "number_out_of_range")]
 
 
 def test_two_leaves_of_one_name_are_both_readings() -> None:
