@@ -16,6 +16,7 @@ from sensor_platform.embedded.process import is_alive
 from sensor_platform.embedded.run_file import Running, RunningPart
 from sensor_platform.errors import DamagedMicroBatchError, DatabaseUnavailableError, ObjectStoreError
 from sensor_platform.health.connections import summary
+from sensor_platform.health.figures import uploading
 from sensor_platform.pipeline.accounting import MESSAGE_COLUMNS, READING_COLUMNS, WAITING
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.settings import Settings
@@ -127,15 +128,14 @@ def _counted(staging: Staging, database: Database) -> tuple[Counts | None, str |
 
 def _uploads(database: Database) -> dict[str, Any]:
     """What the collectors say of micro-batches that wait for the object store."""
-    beat = collector_heartbeat.c
-    query = sa.select(
-        sa.func.coalesce(sa.func.sum(beat.upload_waiting), 0),
-        sa.func.min(beat.upload_waiting_since),
-        sa.func.max(beat.upload_error),
-    )
     with database.connect() as connection:
-        waiting, since, error = connection.execute(query).one()
-    return {"upload_waiting": int(waiting), "upload_waiting_since": _iso(since), "upload_error": error}
+        beats = uploading(connection.execute(sa.select(collector_heartbeat)).all())
+    waiting: dict[str, int] = {}
+    for beat in beats:  # those of a host look at one folder
+        waiting[beat.host] = max(waiting.get(beat.host, 0), beat.upload_waiting)
+    since = min((beat.upload_waiting_since for beat in beats if beat.upload_waiting_since), default=None)
+    error = next((beat.upload_error for beat in beats if beat.upload_error), None)
+    return {"upload_waiting": sum(waiting.values()), "upload_waiting_since": _iso(since), "upload_error": error}
 
 
 def _without_database() -> dict[str, Any]:

@@ -4,7 +4,7 @@ Every figure is taken from what is durable (heartbeats, ledger, dead letters, fi
 whoever measures, whenever, finds the same, and a restart forgets nothing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -163,11 +163,20 @@ def _age_s(beat: sa.Row[Any], *, now: datetime) -> float:
 
 def _disks_and_uploads(connection: sa.Connection, *, now: datetime) -> Iterator[Figure]:
     """Of each collector: for how long its disk has refused messages, what waits for the object store, and how long."""
-    for beat in connection.execute(sa.select(collector_heartbeat).order_by(collector_heartbeat.c.collector)):
+    beats = connection.execute(sa.select(collector_heartbeat).order_by(collector_heartbeat.c.collector)).all()
+    uploads = {beat.collector for beat in uploading(beats)}
+    for beat in beats:
         refused = beat.error_kind == StagingUnavailableError.kind
         yield Figure(CANNOT_STAGE, beat.collector, _seconds(beat.since, now) if refused else 0.0)
-        yield Figure(UPLOADS_WAITING, beat.collector, float(beat.upload_waiting))
-        yield Figure(UPLOAD_AGE, beat.collector, _seconds(beat.upload_waiting_since, now))
+        is_last_word = beat.collector in uploads
+        yield Figure(UPLOADS_WAITING, beat.collector, float(beat.upload_waiting) if is_last_word else 0.0)
+        yield Figure(UPLOAD_AGE, beat.collector, _seconds(beat.upload_waiting_since, now) if is_last_word else 0.0)
+
+
+def uploading(beats: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:
+    """Whose word on uploads holds: one of a host uploads for all there, also what one left that has stopped."""
+    hosts = {beat.host for beat in beats if beat.state != "stopped"}
+    return [beat for beat in beats if beat.state != "stopped" or beat.host not in hosts]
 
 
 def _seconds(since: datetime | None, now: datetime) -> float:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import ledger
-from sensor_platform.errors import DamagedMicroBatchError
+from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError
 from sensor_platform.log import get_logger
 from sensor_platform.pipeline.guilty import without_guilty
 from sensor_platform.pipeline.letters import letters_by_code
@@ -105,10 +105,20 @@ def process(
         if gone:
             get_logger().warning("bytes_deleted_by_retention", micro_batches=len(gone), their_readings="stay")
     steps = _Steps(database, routes, settings, mode, run_id)
-    for loaded in _loaded(_groups(staging, found, damaged), steps):
+    deleted: list[MicroBatch] = []
+
+    def is_deleted(micro_batch: MicroBatch) -> bool:
+        """Whether retention has deleted it since we listed it."""
+        if micro_batch.name not in bytes_deleted(database, (micro_batch.hour, micro_batch.hour + timedelta(hours=1))):
+            return False
+        deleted.append(micro_batch)
+        return True
+
+    for loaded in _loaded(_groups(staging, found, damaged, is_deleted), steps):
         report += loaded
         if should_stop is not None and should_stop():
             break
+    report += Report(bytes_deleted=len(deleted))
     if damaged:
         raise DamagedMicroBatchesError(damaged, report)
     return report
@@ -129,7 +139,9 @@ def loaded_messages(database: Database, hours: Collection[datetime]) -> dict[str
         return dict(connection.execute(statement).tuples().all())
 
 
-def _groups(staging: Staging, found: list[MicroBatch], damaged: dict[str, str]) -> Iterator[_Group]:
+def _groups(
+    staging: Staging, found: list[MicroBatch], damaged: dict[str, str], is_deleted: Callable[[MicroBatch], bool]
+) -> Iterator[_Group]:
     """The micro-batches read, a bounded group at a time. Those that cannot be read are noted in `damaged`."""
     read: list[Read] = []
     seconds = {"read": 0.0}
@@ -137,6 +149,10 @@ def _groups(staging: Staging, found: list[MicroBatch], damaged: dict[str, str]) 
         started = time.perf_counter()
         try:
             table = staging.read(micro_batch)
+        except MissingMicroBatchError:
+            if not is_deleted(micro_batch):
+                raise
+            continue
         except DamagedMicroBatchError as err:
             damaged[micro_batch.name] = str(err)
             get_logger().error("micro_batch_damaged", micro_batch=micro_batch.name, error=str(err))

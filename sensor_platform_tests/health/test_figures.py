@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import (
@@ -17,8 +18,10 @@ from sensor_platform.database.tables import (
     health,
     ledger,
 )
+from sensor_platform.embedded.status import status
 from sensor_platform.errors import ObjectStoreError
 from sensor_platform.health.figures import KEEP, Figure, latest, measure, record
+from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import stage, value
@@ -28,6 +31,9 @@ NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
 def ago(**spans: float) -> datetime:
     return NOW - timedelta(**spans)
+
+
+UPLOADS = ("uploads_waiting", "upload_age_s")
 
 
 def beat(database: Database, **columns: Any) -> None:
@@ -170,6 +176,18 @@ def test_what_waits_for_the_object_store_is_counted_by_collector(database: Datab
     beat(database, collector="c2")
     assert [figure(database, name, subject="c1") for name in ("uploads_waiting", "upload_age_s")] == [7, 400]
     assert [figure(database, name, subject="c2") for name in ("uploads_waiting", "upload_age_s")] == [0, 0]
+
+
+def test_what_a_stopped_collector_left_is_counted_by_one_that_goes_on(database: Database, home: Path) -> None:
+    left = {"upload_waiting": 7, "upload_waiting_since": ago(seconds=400)}
+    beat(database, state="stopped", **left)
+    assert figure(database, "uploads_waiting", subject="c1") == 7  # nobody uploads it
+    beat(database, collector="c2", **left)
+    beat(database, collector="c3", host="elsewhere", state="stopped", upload_waiting=1)
+    found = [figure(database, name, subject=each) for each in ("c1", "c2", "c3") for name in UPLOADS]
+    assert found == [0, 0, 7, 400, 1, 0]
+    settings = Settings(home=home, database_url=SecretStr(database.url))
+    assert status(settings, None)["staging"]["upload_waiting"] == 8
 
 
 class Watched(LocalStaging):

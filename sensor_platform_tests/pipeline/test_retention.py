@@ -11,6 +11,7 @@ from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.readings import trace
 from sensor_platform.pipeline.retention import Pruned, prune
 from sensor_platform.settings import Settings
+from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, in_metric, load, routes, rows, stage, value
 
@@ -69,6 +70,29 @@ def test_a_backfill_over_deleted_hours_leaves_what_it_cannot_make_again(
     assert in_metric(database) == before == [(1.0, None, 1), (2.0, None, 2)]
     assert rows(database, "SELECT name, staged, inserted FROM ledger ORDER BY 1") == ledger
     assert load(staging, database, mode=Mode.AGAIN, hour=NEXT_HOUR).bytes_deleted == 0
+
+
+class PrunedMeanwhile(LocalStaging):
+    """A staging area of which somebody deletes what is old, just after it was listed."""
+
+    database: Database
+
+    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+        found = super().micro_batches(start, end)
+        prune(LocalStaging(self.root), self.database, days=1, now=NOW)
+        return found
+
+
+def test_a_backfill_goes_on_where_its_files_are_deleted_meanwhile(database: Database, staging: LocalStaging) -> None:
+    stage(staging, "gone", [value(1)])
+    load(staging, database)
+    stage(staging, "kept", [value(2, HOUR + timedelta(minutes=1))], first_sequence=2)
+    before = in_metric(database)
+    meanwhile = PrunedMeanwhile(staging.root)
+    meanwhile.database = database
+    report = load(meanwhile, database, mode=Mode.AGAIN)
+    assert (report.micro_batches, report.bytes_deleted) == (1, 1)
+    assert in_metric(database) == [*before, (2.0, None, 2)]
 
 
 def test_trace_says_when_the_bytes_were_deleted(database: Database, staging: LocalStaging) -> None:
