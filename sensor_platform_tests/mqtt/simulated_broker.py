@@ -26,13 +26,18 @@ class Sent:
 
 @dataclass
 class SimulatedBroker:
-    """`counts_up`: packet ids go round, as with mosquitto; otherwise the lowest free one, as with HiveMQ CE."""
+    """`counts_up`: packet ids go round, as with mosquitto; otherwise the lowest free one, as with HiveMQ CE.
+
+    `pours_out`: at a reconnect everything that waits is sent at once, beyond the window and with ids that are in flight
+    already, as mosquitto 2.0.11 does.
+    """
 
     ids: int
     window: int
     counts_up: bool
+    pours_out: bool = False
     queue: deque[int] = field(default_factory=deque)
-    in_flight: dict[int, int] = field(default_factory=dict)  # packet id -> message, in the order of sending
+    in_flight: list[tuple[int, int]] = field(default_factory=list)  # packet id, message, in the order of sending
     wire: deque[Sent] = field(default_factory=deque)
     published: int = 0
     dropped: set[int] = field(default_factory=set)
@@ -46,11 +51,14 @@ class SimulatedBroker:
     def connect(self) -> bool:
         """Whether there was a session. Everything in flight is sent again, in order, with DUP."""
         present, self.has_session = self.has_session, True
-        self.wire = deque(Sent(packet_id, message, dup=True) for packet_id, message in self.in_flight.items())
+        self.wire = deque(Sent(packet_id, message, dup=True) for packet_id, message in self.in_flight)
+        while self.pours_out and self.queue:
+            self._last_id = self._last_id % self.ids + 1
+            self._send(self._last_id)
         return present
 
     def lose_session(self) -> None:
-        self.dropped |= {*self.queue, *self.in_flight.values()}
+        self.dropped |= {*self.queue, *(message for _, message in self.in_flight)}
         self.queue.clear()
         self.in_flight.clear()
         self.wire.clear()
@@ -58,19 +66,24 @@ class SimulatedBroker:
 
     def send(self) -> None:
         while self.queue and len(self.in_flight) < self.window:
-            packet_id = self._free_id()
-            message = self.queue.popleft()
-            self.in_flight[packet_id] = message
-            self.wire.append(Sent(packet_id, message, dup=False))
+            self._send(self._free_id())
+
+    def _send(self, packet_id: int) -> None:
+        message = self.queue.popleft()
+        self.in_flight.append((packet_id, message))
+        self.wire.append(Sent(packet_id, message, dup=False))
 
     def acknowledged(self, packet_ids: list[int]) -> None:
+        """Each ends the oldest message of that id."""
         for packet_id in packet_ids:
-            self.in_flight.pop(packet_id, None)
+            place = next((n for n, (each, _) in enumerate(self.in_flight) if each == packet_id), None)
+            if place is not None:
+                del self.in_flight[place]
 
     def _free_id(self) -> int:
         start = self._last_id if self.counts_up else 0
         candidates = ((start + step) % self.ids + 1 for step in range(self.ids))
-        self._last_id = next(each for each in candidates if each not in self.in_flight)
+        self._last_id = next(each for each in candidates if each not in dict(self.in_flight))
         return self._last_id
 
 
