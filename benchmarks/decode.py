@@ -17,18 +17,30 @@ import click
 import numpy as np
 import orjson
 
-from benchmarks.baselines.decode_each import BASELINES
+from benchmarks.baselines.decode_each import BASELINES, SPARKPLUG_NAMES
 from benchmarks.machine import machine
 from sensor_platform.routes.model import Route
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
+from sensor_platform.transformers.definitions import Definition, Definitions
+from sensor_platform.transformers.sparkplug_b.sparkplug_b_pb2 import Payload
+from sensor_platform.transformers.sparkplug_births import content_of
 
 RECEIVED_US = 1_767_225_600_000_000
 FIELDS = [{"name": name, "type": "float32"} for name in "abcd"]
 REGISTERS = [{"name": f"f{place}", "address": place, "type": "float32"} for place in range(0, 10, 2)]
 OPTIONS: dict[str, dict[str, Any]] = {"binary": {"fields": FIELDS}, "modbus": {"fields": REGISTERS}}
+TOPICS = {"sparkplug": "spBv1.0/press-shop/NDATA/press-1"}
 #: Ratio -> its least value.
-TARGETS = {"json_of_raw_orjson": 0.4, "csv_of_loop": 3.0, "binary_of_loop": 3.0, "modbus_of_loop": 3.0}
+TARGETS = {
+    "json_of_raw_orjson": 0.4,
+    "csv_of_loop": 3.0,
+    "binary_of_loop": 3.0,
+    "modbus_of_loop": 3.0,
+    "sparkplug_of_raw_protobuf": 0.5,
+}
+#: Datatypes of Sparkplug B.
+INT32, DOUBLE, BOOLEAN = 3, 10, 11
 
 
 def payload(format_: str, number: int) -> bytes:
@@ -43,8 +55,35 @@ def payload(format_: str, number: int) -> bytes:
             return f"timestamp,force,stroke,temperature\n{at},{value},{value / 4},21.5\n".encode()
         case "binary":
             return struct.pack(">4f", value, value / 2, value / 4, 21.5)
+        case "sparkplug":
+            return sparkplug(number, value)
         case _:
             return struct.pack(">5f", value, value / 2, value / 4, 21.5, 0.25)
+
+
+def sparkplug(number: int, value: float) -> bytes:
+    """20 metrics by alias: 12 doubles, 6 integers of one to three bytes, 2 booleans."""
+    at = RECEIVED_US // 1000 + number
+    made = Payload(timestamp=at, seq=number % 256)
+    for place, alias in enumerate(SPARKPLUG_NAMES):
+        metric = made.metrics.add(alias=alias, timestamp=at)
+        if place < 12:
+            metric.double_value = value + place
+        elif place < 18:
+            metric.int_value = number * (place + 1) % 20_000
+        else:
+            metric.boolean_value = number % 2 == 0
+    return made.SerializeToString()
+
+
+def born() -> Definitions:
+    """The birth that stood before: names and datatypes of the aliases."""
+    metrics = [
+        (name, alias, DOUBLE if place < 12 else INT32 if place < 18 else BOOLEAN, None)
+        for place, (alias, name) in enumerate(SPARKPLUG_NAMES.items())
+    ]
+    birth = Definition(0, "press-shop/press-1", content_of(metrics))
+    return Definitions(lambda keys: {birth.key: [birth]} if birth.key in keys else {})
 
 
 def column_of(format_: str, messages: int) -> PayloadColumn:
@@ -52,8 +91,9 @@ def column_of(format_: str, messages: int) -> PayloadColumn:
     return PayloadColumn(
         payloads=[payload(format_, number) for number in range(messages)],
         received_at=np.full(messages, RECEIVED_US),
-        topics=["factory/press-shop/sensors/press-1/data"] * messages,
+        topics=[TOPICS.get(format_, "factory/press-shop/sensors/press-1/data")] * messages,
         captures=[captured] * messages,
+        definitions=born() if format_ == "sparkplug" else Definitions(),
     )
 
 
@@ -69,13 +109,17 @@ def alternatives(messages: int) -> dict[str, Callable[[], Any]]:
         found[f"{format_}_loop"] = lambda baseline=baseline, column=column: [baseline(p) for p in column.payloads]
     documents = column_of("json", messages).payloads
     found["json_raw_orjson"] = lambda: [orjson.loads(document) for document in documents]
+    protobufs = column_of("sparkplug", messages).payloads
+    found["sparkplug_raw_protobuf"] = lambda: [Payload.FromString(each) for each in protobufs]
     return found
 
 
 def _check(decoded: Decoded, expected: list[list[Any]]) -> None:
     """Both ways read the same values, or the comparison is worth nothing."""
     values = [value for readings in expected for _, _, value in readings]
-    if decoded.refusals or not np.array_equal(decoded.readings["value"].to_numpy(), np.array(values)):
+    readings = decoded.readings
+    order = np.lexsort((readings["ordinal"].to_numpy(), readings["message"].to_numpy()))
+    if decoded.refusals or not np.array_equal(readings["value"].to_numpy()[order], np.array(values)):
         raise click.ClickException("the transformer and the loop do not read the same values")
 
 
@@ -92,6 +136,7 @@ def measure(*, rounds: int, messages: int) -> dict[str, Any]:
     rates = {name: round(messages / statistics.median(taken[1:])) for name, taken in seconds.items()}
     ratios = {f"{name}_of_loop": rates[f"{name}_ours"] / rates[f"{name}_loop"] for name in BASELINES}
     ratios["json_of_raw_orjson"] = rates["json_ours"] / rates["json_raw_orjson"]
+    ratios["sparkplug_of_raw_protobuf"] = rates["sparkplug_ours"] / rates["sparkplug_raw_protobuf"]
     return {
         "machine": machine(Path(tempfile.gettempdir())),
         "messages": messages,

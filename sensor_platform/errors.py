@@ -224,6 +224,16 @@ DEAD_LETTER_CODES: dict[str, tuple[Stage, str]] = {
     "unknown_metadata": ("decode", "nothing says yet which fields the message has"),
     "unsupported_type": ("decode", "a field is of a type that is not read"),
     "modbus_exception": ("decode", "the device answered with an exception"),
+    "invalid_sparkplug": (
+        "decode",
+        "the payload or the topic is not of Sparkplug B, or a value is not of its datatype",
+    ),
+    "no_birth": ("decode", "the metric has only an alias, and no birth of its node or device stands before it"),
+    "unknown_alias": ("decode", "the birth in force does not define the alias"),
+    "unsupported_datatype": (
+        "decode",
+        "the value is neither one number nor one text: a data set, template, array, bytes",
+    ),
     "too_deep": ("decode", "the payload is nested deeper than the limit"),
     "text_not_storable": ("decode", "a string holds U+0000 or a lone surrogate, which PostgreSQL cannot store"),
     "not_an_object": ("decode", "the payload is neither an object nor an array of objects"),

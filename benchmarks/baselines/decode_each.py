@@ -4,11 +4,16 @@ import csv
 import json
 import struct
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pymodbus.client.mixin import ModbusClientMixin
 
+from sensor_platform.transformers.sparkplug_b.sparkplug_b_pb2 import Payload
+
 Reading = tuple[str, datetime | None, float]
+
+#: Alias -> name, as the birth has it.
+SPARKPLUG_NAMES = {100 + place: f"Line/Metric {place}" for place in range(20)}
 
 
 def read_json(payload: bytes) -> list[Reading]:
@@ -41,9 +46,19 @@ def read_modbus(payload: bytes) -> list[Reading]:
     return readings
 
 
+def read_sparkplug(payload: bytes) -> list[Reading]:
+    readings: list[Reading] = []
+    for metric in Payload.FromString(payload).metrics:
+        at = datetime.fromtimestamp(metric.timestamp / 1000, UTC)
+        value = getattr(metric, metric.WhichOneof("value"))
+        readings.append((SPARKPLUG_NAMES[metric.alias], at, float(value)))
+    return readings
+
+
 BASELINES: dict[str, Callable[[bytes], list[Reading]]] = {
     "json": read_json,
     "csv": read_csv,
     "binary": read_binary,
     "modbus": read_modbus,
+    "sparkplug": read_sparkplug,
 }

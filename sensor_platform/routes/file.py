@@ -219,7 +219,7 @@ class _Reader:
                     _line(entry, name), f"{who}: {name} is a capture of the filter already: leave one out"
                 )
             says = name in captured or name in entry or name in (entry.get("options") or ())
-            if not says and not entry.get("ignore"):
+            if not says and not entry.get("ignore") and entry.get("format") not in registry.NAMES_SENSORS:
                 advice = f"capture it in the filter as {{{name}}} or give it as a constant"
                 raise self._error(line, f"{who}: nothing says which {name.replace('_', ' ')} it is: {advice}")
 

@@ -121,6 +121,10 @@ class Timeline:
         contents.insert(place, content)
         self.found.append(Definition(message, key, content))
 
+    def history(self, key: str) -> tuple[list[int], list[Content]]:
+        """From which message on what holds, for who asks for many messages at once. Not to be changed."""
+        return self._of(key)
+
     def latest(self, key: str, message: int) -> Content | None:
         """What is in force for `key` at `message`; None where nothing defined it before."""
         messages, contents = self._of(key)

@@ -24,9 +24,12 @@ BUILT_IN = {
     name: f"sensor_platform.transformers.{name}"
     for name in [
         *("binary", "cbor", "csv", "influx", "json", "modbus", "msgpack", "ndjson", "opcua"),
-        *("ruuvi", "senml", "value"),
+        *("ruuvi", "senml", "sparkplug", "value"),
     ]
 }
+
+#: Formats that know by themselves which sensor a message is of: their routes need not say it.
+NAMES_SENSORS = frozenset({"sparkplug"})
 
 F = TypeVar("F", bound=Callable[..., Any])
 
