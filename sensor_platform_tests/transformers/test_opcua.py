@@ -229,6 +229,7 @@ def variants_of(encoded: bytes) -> bytes:
     [
         pytest.param(b"\x80" + struct.pack("<i", 2**31 - 1), id="array of two thousand million nulls"),
         pytest.param(b"\x8c" + struct.pack("<ii", 2**31 - 1, -4), id="texts of a negative length"),
+        pytest.param(b"\x0c" + struct.pack("<i", -4), id="a text of a negative length"),
         pytest.param(b"\x8b" + struct.pack("<i", 2**31 - 1), id="doubles that are not there"),
         pytest.param(b"\x98" + struct.pack("<i", 1), id="a variant cut short"),
         pytest.param((b"\x98" + struct.pack("<i", 1)) * 5_000, id="variants in variants"),
