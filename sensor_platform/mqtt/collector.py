@@ -204,6 +204,8 @@ class Collector:
             if not self._writer.is_ready:  # what a former process, or the disk that refused, left behind
                 self._recover()
             self._writer.seal()
+            if self._figures.error_kind == StagingUnavailableError.kind:
+                self._figures.trouble(None)
         except StagingUnavailableError as err:
             self._tell(err)
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -387,12 +388,19 @@ def test_what_a_crash_left_open_is_sealed_by_one_that_is_switched_off(
     with writer(home / "staging") as crashed:
         crashed.recover()
         crashed.stage(group(b"durable"))  # and not sealed
+    today = datetime.now(UTC).date()
+    in_the_way = [home / f"staging/dt={day}" for day in (today, today + timedelta(days=1))]
+    for path in in_the_way:
+        path.touch()
     with psycopg.connect(database.url, autocommit=True) as sql:
         sql.execute("insert into sensor_platform.collector_control (sensor_on) values (false)")
         with collecting(settings, database_url=database.url) as collector:
-            wait_until(lambda: collector.health.state is State.WAITING, "the wish")
-            assert originals(settings) == [b"durable"]
-            assert collector.health.connections == 0
+            wait_until(lambda: collector.health.error_kind == "staging_unavailable", "a disk that refuses")
+            for path in in_the_way:
+                path.unlink()
+            wait_until(lambda: originals(settings) == [b"durable"], "what the crash left")
+            wait_until(lambda: collector.health.error is None, "the end of the trouble")
+            assert (collector.health.state, collector.health.connections) == (State.WAITING, 0)
 
 
 def test_an_unexpected_error_does_not_end_the_witness(database: "Database") -> None:
