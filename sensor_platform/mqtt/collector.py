@@ -6,9 +6,8 @@ no second thread, so memory is bounded by one read, and groups grow with the loa
 """
 
 import time
-from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from sensor_platform.errors import (
     BrokerError,
@@ -20,12 +19,11 @@ from sensor_platform.errors import (
 )
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.backoff import Backoff
-from sensor_platform.mqtt.broker_facts import SysFindings, of_connack, session_lost
+from sensor_platform.mqtt.broker_facts import session_lost
 from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, client_id
 from sensor_platform.mqtt.connection import Protocol, UnsupportedProtocolError, endpoint
 from sensor_platform.mqtt.control import Witness
 from sensor_platform.mqtt.farewell import leave
-from sensor_platform.mqtt.findings import Finding, of_clock, of_settings
 from sensor_platform.mqtt.health import CollectorHealth, Figures
 from sensor_platform.mqtt.history import ConnectionHistory
 from sensor_platform.mqtt.intake import Intake
@@ -38,6 +36,7 @@ from sensor_platform.mqtt.states import State
 from sensor_platform.mqtt.subscriber import Standing, Subscriber
 from sensor_platform.mqtt.subscriptions import AddedSubscriptions, KeptSubscriptions, cover, in_group
 from sensor_platform.mqtt.waker import Waker
+from sensor_platform.mqtt.warnings import Warnings
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import staging_root
 from sensor_platform.staging.uploader import open_uploader
@@ -104,11 +103,8 @@ class Collector:
         self._standing: tuple[Standing, ...] = ()
         self._history = ConnectionHistory()
         self._figures = Figures(self._name, self._client_id)
-        self._findings: dict[str, tuple[Finding, ...]] = {}
-        self._found("settings", of_settings(self._mqtt))
         self._presence = Presence(self._mqtt.status_topic, collector=self._name, client_id=self._client_id)
-        self._sys = SysFindings()
-        self._seen: dict[str, Any] = {}
+        self._warnings = Warnings(self._figures, self._mqtt, self._presence)
         self._health = self._figures.snapshot()
         self._health_at_s, self._health_is_old = time.monotonic(), False
         self._backoff = Backoff(least_s=self._mqtt.reconnect_min_s, most_s=self._mqtt.reconnect_max_s)
@@ -296,32 +292,6 @@ class Collector:
         within_s = self._mqtt.stop_timeout_s / 2  # the other half is for the disk, the seal and the goodbye
         return leave(session, subscriber, self._intake, self._wanted, within_s=within_s)
 
-    def _check_broker(self, session: Session) -> None:
-        """What the broker would lose, as far as it shows."""
-        self._figures.broker = {**(self._figures.broker or {}), **session.granted}
-        self._found("connack", of_connack(session.granted, self._mqtt, self._wanted))
-        if self._probe is not None:
-            self._probe.ask(session.protocol)
-
-    def _look_around(self) -> None:
-        """What the probe and the status topic have to say, when that is new."""
-        if self._probe is not None and self._probe.found is not self._seen:
-            self._seen = self._probe.found
-            self._figures.broker = {**(self._figures.broker or {}), **self._seen}
-            self._found("sys", self._sys.take(self._seen))
-        said = (self._presence.finding,) if self._presence.finding is not None else ()
-        if said != self._findings.get("presence", ()):
-            self._found("presence", said)
-
-    def _found(self, source: str, findings: Iterable[Finding]) -> None:
-        """Warnings of one source, instead of those that it had; news is logged."""
-        before = {finding.kind for finding in self._figures.warnings}
-        self._findings[source] = tuple(findings)
-        self._figures.warnings = tuple(finding for found in self._findings.values() for finding in found)
-        for finding in self._findings[source]:
-            if finding.kind not in before:
-                get_logger().warning(finding.kind, detail=finding.detail)
-
     def _where(self) -> dict[str, str]:
         return {"broker": str(endpoint(self._mqtt)), "protocol": str(self._protocol)}
 
@@ -347,13 +317,15 @@ class Collector:
             session_present=session.session_present,
             connection=self._window.connection,
         )
-        self._check_broker(session)
+        self._warnings.of_connack(session, self._wanted)
+        if self._probe is not None:
+            self._probe.ask(session.protocol)
         self._history.connected(**self._where(), session_present=session.session_present)
         self._go(State.COLLECTING)
 
     def _know_session(self, session: Session, kept: KeptSubscriptions) -> None:
         if not session.session_present and kept.read().granted and not self._mqtt.clean_session:
-            self._found("session", [session_lost()])
+            self._warnings.found("session", [session_lost()])
         kept.connected(session_present=session.session_present)
 
     def _keep_subscribed(self, subscriber: Subscriber) -> None:
@@ -431,13 +403,6 @@ class Collector:
         if self._figures.trouble(err):  # once, not at each attempt
             get_logger().error("cannot_collect", kind=err.kind, error=str(err))
 
-    def _look_at_clock(self) -> None:
-        database_off_s = self._witness.clock_off_s if self._witness else 0.0
-        found = of_clock(self._writer.clock, database_off_s=database_off_s)
-        if found is not None and found.kind != (self._figures.clock and self._figures.clock.kind):
-            get_logger().warning(found.kind, detail=found.detail)
-        self._figures.clock = found
-
     def _due_in_s(self) -> float:
         due_s = self._intake.due_in_s()
         return min(due_s, HEALTH_EVERY_S) if self._health_is_old else due_s
@@ -448,8 +413,8 @@ class Collector:
         if self._health_is_old:
             return
         self._health_at_s = now_s
-        self._look_at_clock()
-        self._look_around()
+        self._warnings.of_clock(self._writer.clock, database_off_s=self._witness.clock_off_s if self._witness else 0.0)
+        self._warnings.look_around(self._probe)
         self._figures.open_messages = self._writer.open_messages
         if self._uploader is not None:
             self._figures.uploads = self._uploader.backlog
