@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from sensor_platform.discovery.groups import Group
+from sensor_platform.discovery.groups import SPARKPLUG, Group
 from sensor_platform.discovery.shapes import VARIES, Levels, is_name_of_a_thing
 from sensor_platform.discovery.times import TimeFound, find_time
 from sensor_platform.routes.filters import parse_filter
@@ -42,6 +42,9 @@ def time_of(group: Group) -> TimeFound | None:
 
 def candidates(group: Group) -> Iterator[Route]:
     """Routes to try, the strictest first."""
+    if group.kind == "sparkplug":
+        yield Route(name="sparkplug", filter="/".join(SPARKPLUG), format="sparkplug")
+        return
     base = _route_of(group)
     if base is None:
         return

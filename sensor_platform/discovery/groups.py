@@ -16,6 +16,8 @@ MAX_NAMED = 50
 MAX_GROUPS = 300
 #: Kinds that no route is made for, unless their words are two states.
 UNREAD = frozenset({"text", "binary", "empty"})
+#: Births and data of a node belong together: one route for all of it.
+SPARKPLUG = ("spBv1.0", "#")
 #: Fields that stand in messages of every kind.
 TIMES = frozenset({"time", "timestamp", "ts"})
 
@@ -35,10 +37,11 @@ class Group:
 
     @property
     def samples(self) -> list[tuple[str, Sample]]:
-        """The first of every topic, then the second of each, …"""
+        """The first of every topic, then the second of each, …; as they came where order means something."""
         most = max(len(topic.samples) for topic in self.heard)
         rounds = [(t.topic, t.samples[n]) for n in range(most) for t in self.heard if n < len(t.samples)]
-        return rounds[:MAX_SAMPLES]
+        taken = rounds[:MAX_SAMPLES]
+        return sorted(taken, key=lambda one: one[1].received_at) if self.kind == "sparkplug" else taken
 
 
 def groups(heard: Heard) -> list[Group]:
@@ -49,7 +52,7 @@ def groups(heard: Heard) -> list[Group]:
 
 def look_of(heard: HeardTopic) -> Look:
     """The kind of most of its payloads; where two are as frequent the stricter one."""
-    if heard.topic.startswith("spBv1.0/"):
+    if heard.topic.startswith(f"{SPARKPLUG[0]}/"):
         return Look("sparkplug")
     found: dict[tuple[str, str], list[Look]] = defaultdict(list)
     for sample in heard.samples:
@@ -69,7 +72,8 @@ def _groups(heard: Heard, looks: Mapping[str, Look]) -> list[Group]:
         by_kind[look.kind, look.compression][topic] = sorted(names)
     found: list[Group] = []
     for (kind, _), fields in by_kind.items():
-        for shape in shapes(fields):
+        alike = [Shape(SPARKPLUG, tuple(fields))] if kind == "sparkplug" else shapes(fields)
+        for shape in alike:
             documents = tuple(document for topic in shape.topics for document in looks[topic].documents)
             look = replace(looks[shape.topics[0]], documents=documents)
             found.append(Group(kind, look, shape, [heard.topics[topic] for topic in shape.topics]))

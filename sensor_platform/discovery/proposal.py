@@ -26,7 +26,7 @@ WHY = {
     "text": "words that no format reads as numbers",
     "binary": "bytes of no format that describes itself: `binary` or `modbus` may read them",
     "empty": "no bytes",
-    "sparkplug": "Sparkplug B: what it says depends on birth messages, so it is not tried on samples",
+    "sparkplug": "Sparkplug B, of which no birth was seen: a route of format sparkplug on spBv1.0/# may read it",
     "clash": "another format than most topics of this shape",
     "more": "of more shapes than are looked at",
 }
@@ -136,7 +136,8 @@ def _share(routes: Routes, name: str, samples: Sequence[tuple[str, Sample]]) -> 
     validated = check_alone(decoded, table, routes)
     refused = {refusal.message for refusal in (*decoded.refusals, *validated.refusals)}
     good = set(validated.accepted["message"].tolist()) - refused
-    return len([place for place in good if decoded.route_of[place] == name]) / len(samples)
+    asked = len(samples) - int(decoded.ignored.sum())  # what a format leaves out speaks neither for it nor against it
+    return len([place for place in good if decoded.route_of[place] == name]) / max(asked, 1)
 
 
 def _notes(group: Group, route: Route, time: TimeFound | None) -> list[str]:

@@ -1,6 +1,6 @@
 """From what was heard to a route file that reads it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import cbor2
@@ -14,8 +14,10 @@ from sensor_platform.discovery.proposal import Proposal, propose
 from sensor_platform.discovery.render import definition, route_file
 from sensor_platform.pipeline.decode import decode, one_message
 from sensor_platform.routes.file import parse_routes
+from sensor_platform_tests.transformers import sparkplug
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+DOUBLE = 10
 
 
 def heard(*messages: tuple[str, bytes], retain: bool = False) -> Heard:
@@ -133,7 +135,7 @@ def test_what_is_rubbish_is_said_and_not_proposed() -> None:
     assert [(each.topic, each.why.split(":")[0]) for each in proposal.unrecognised] == [
         ("a/rubbish", "bytes of no format that describes itself"),
         ("a/words", "words that no format reads as numbers"),
-        ("spBv1.0/g/NDATA/e", "Sparkplug B"),
+        ("spBv1.0/g/NDATA/e", "Sparkplug B, of which no birth was seen"),
     ]
 
 
@@ -171,6 +173,21 @@ def test_more_shapes_than_are_looked_at_are_said() -> None:
     words = [f"{a}{b}{c}" for a in "abcdefgh" for b in "abcdefgh" for c in "abcdefgh"][: MAX_GROUPS + 5]
     proposal = propose(heard(*((word, b"no format reads this") for word in words)))
     assert sum(each.why == "of more shapes than are looked at" for each in proposal.unrecognised) == 5
+
+
+def test_sparkplug_is_one_route_that_is_tried_in_the_order_of_its_births() -> None:
+    messages = [
+        sparkplug.birth("g/n", sparkplug.metric("power", 1, DOUBLE, double_value=1.5), bdseq=0),
+        sparkplug.birth("g/n/d", sparkplug.metric("force", 2, DOUBLE, double_value=2.5), bdseq=0),
+        sparkplug.data("g/n/d", sparkplug.metric(None, 2, None, double_value=3.5)),
+        ("spBv1.0/g/NCMD/n", b""),
+    ]
+    found = Heard()
+    for second, (topic, payload) in enumerate(messages):
+        found.add(topic, Sample(payload, AT + timedelta(seconds=second), retain=False), Limits())
+    (proposed,) = propose(found).routes
+    assert definition(proposed.route) == {"name": "sparkplug", "filter": "spBv1.0/#", "format": "sparkplug"}
+    assert (proposed.confidence, proposed.messages) == (1.0, 4)
 
 
 NASTY = [
