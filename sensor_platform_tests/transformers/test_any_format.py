@@ -38,7 +38,10 @@ def case_of(folder: Path) -> tuple[Routes, str, bytes]:
     (route,) = routes
     message = min(folder.glob("message.*"))
     payload = bytes.fromhex(message.read_text("ascii")) if message.suffix == ".hex" else message.read_bytes()
-    return routes, route.filter.replace("{work_unit}", "line1").replace("{sensor}", "press"), payload[:20_000]
+    topic = route.filter.replace("{work_unit}", "line1").replace("{sensor}", "press")
+    if (folder / "case.json").exists():
+        topic = json.loads((folder / "case.json").read_text("utf-8")).get("topic", topic)
+    return routes, topic, payload[:20_000]
 
 
 def changed(payload: bytes, changes: list[tuple[float, str, bytes]]) -> bytes:
