@@ -242,7 +242,8 @@ class _Reader:
         try:
             model.model_validate(_plain(given))
         except ValidationError as err:
-            first = err.errors(include_url=False)[0]
+            # Where an option takes a text or a list, each of the two complains: the one that came further is meant.
+            first = max(err.errors(include_url=False), key=lambda error: len(error["loc"]))
             at = _deepest_line(given, first["loc"], _line(entry, "options") if "options" in entry else line)
             raise self._error(at, f"{who}: {_option_problem(model, first)}") from err
 
@@ -331,7 +332,10 @@ def _deepest_line(node: Any, path: Sequence[int | str], line: int) -> int:
 
 
 def _option_problem(model: type[FormatOptions], error: ErrorDetails) -> str:
-    where = ".".join(map(str, ("options", *error["loc"])))
+    steps = [str(step) for step in error["loc"]]
+    where = ".".join(
+        ["options", *(step for step in steps if not step.startswith(("function-", "tuple[", "FieldOption")))]
+    )
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
         return f"{where} is unknown.{did_you_mean(str(error['loc'][0]), model.model_fields)}"
     if error["type"] == "missing":

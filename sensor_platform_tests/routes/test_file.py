@@ -211,7 +211,7 @@ def _nothing(column: Any, route: Any) -> Any:
     raise AssertionError("no message goes this way")
 
 
-@pytest.mark.parametrize("option", ["time: {field: $}", "sensor: $", "quality: $"])
+@pytest.mark.parametrize("option", ["time: {field: $}", "time: {field: [$.at, $]}", "sensor: $", "quality: $"])
 def test_the_whole_document_is_neither_time_nor_quality_nor_sensor(option: str) -> None:
     text = GOOD.replace("    format: json\n", f"    format: json\n    options:\n      {option}\n", 1)
     with pytest.raises(
