@@ -180,6 +180,12 @@ class AccountingError(SensorPlatformError):
     """The counts of a micro-batch do not add up: nothing of it is committed."""
 
 
+class UnitsChangedError(SensorPlatformError):
+    """The unit of a series changed between preparing a load and loading it: it is prepared again."""
+
+    retryable = True
+
+
 class NotRunningError(SensorPlatformError):
     """A command needs a running platform and found none."""
 
@@ -249,7 +255,8 @@ DEAD_LETTER_CODES: dict[str, tuple[Stage, str]] = {
     "names_too_long": ("decode", "the metrics' names of one message are longer, together, than the limit"),
     "transformer_failed": ("decode", "the transformer raised an error"),
     "invalid_reading": ("schema", "a field of the reading is missing or of the wrong type"),
-    "unit_mismatch": ("schema", "the unit differs from the one of the series"),
+    "unknown_unit": ("schema", "the unit is not the one of the route or series, and one of the two is not known"),
+    "incompatible_unit": ("schema", "the unit, or the value, does not convert to the unit of the route or series"),
     "contract_name": ("schema", "the sensor or the work unit is not of the pattern in the route's contract"),
     "contract_metric": ("schema", "the route's contract has no such metric, and refuses others"),
     "contract_missing": ("schema", "the message lacks a metric that the route's contract requires"),

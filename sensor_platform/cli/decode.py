@@ -70,13 +70,17 @@ def described(found: "Explanation") -> dict[str, Any]:
 def _reading(row: dict[Any, Any]) -> dict[str, Any]:
     from sensor_platform.transformers.contract import Quality
     from sensor_platform.transformers.times import iso
+    from sensor_platform.transformers.units import original
 
+    source = row["source_unit"] if isinstance(row["source_unit"], str) else None
+    sent = {} if source is None else {"original": original(row["value"], source, row["unit"])}
     return {
         **{name: row[name] for name in ("work_unit", "sensor", "metric")},
         "time": iso(row["time"]),
         "value": row["value"] if math.isfinite(row["value"]) else None,
         **{name: row[name] for name in ("text", "unit")},
         "quality": Quality(row["quality"]).name.lower(),
+        **sent,
     }
 
 
@@ -96,6 +100,8 @@ def _sentence(reading: dict[str, Any]) -> str:
     value = reading["value"] if reading["text"] is None else reading["text"]
     unit = f" {reading['unit']}" if reading["unit"] is not None else ""
     quality = "" if reading["quality"] == "good" else f", {reading['quality']}"
+    sent = reading.get("original")
+    quality += "" if sent is None else f", sent as {sent['value']} {sent['unit']}"
     place = f"{reading['work_unit']}/{reading['sensor']}"
     return f"{place} {reading['metric']} = {value}{unit} at {reading['time']}{quality}"
 

@@ -36,7 +36,7 @@ def list_command(as_json: bool) -> None:
 @click.option("--metric", help="The series that the limits and the unit are for.")
 @click.option("--minimum", type=float, help="Readings below are refused; nan takes the limit away.")
 @click.option("--maximum", type=float, help="Readings above are refused; nan takes the limit away.")
-@click.option("--unit", help="Readings that name another unit are refused.")
+@click.option("--unit", help="Stored values are converted to it; readings of other units are converted too.")
 def set_command(sensor: str, description: str | None, metric: str | None, **values: Any) -> None:
     """Set what is known of SENSOR. Limits hold for what is loaded from now on, and for hours loaded again."""
     from sensor_platform.pipeline.registry import set_sensor

@@ -19,7 +19,7 @@ TRAILER = b"\xff\xff"
 #: PostgreSQL counts from 2000-01-01.
 EPOCH_US = 946_684_800_000_000
 
-#: Column -> (big-endian type, its length), in the order of the tables. `text` comes after these.
+#: Column -> (big-endian type, its length). `text` comes after these.
 FIXED = {
     "time": (">i8", 8),
     "value": (">f8", 8),
@@ -29,6 +29,7 @@ FIXED = {
     "ordinal": (">i4", 4),
     "quality": (">i2", 2),
     "timed_by_receipt": ("u1", 1),
+    "source_unit": ("i1", 1),
 }
 COLUMNS = (*FIXED, "text")
 
@@ -45,6 +46,7 @@ class ReadingRows:
     ordinal: np.ndarray  # int32
     quality: np.ndarray  # int16
     timed_by_receipt: np.ndarray  # bool
+    source_unit: np.ndarray  # int8: the place of the unit in `units` of the series, from 1; 0: none, -1: not noted
     text: np.ndarray  # object: str or None
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
-from sensor_platform.database.tables import SCHEMA, installation
+from sensor_platform.database.tables import SCHEMA, OneByte, installation
 
 _PARTITION = re.compile(r"metric_\d{4}_\d{2}")
 
@@ -46,11 +46,16 @@ def compare_options() -> dict[str, Any]:
             return name == SCHEMA
         return kind != "table" or _PARTITION.fullmatch(name or "") is None
 
+    def is_other_type(_context: object, _column: object, _ours: object, found: object, ours: object) -> bool | None:
+        # SQLAlchemy reads back a text of one character.
+        return not isinstance(found, sa.String) if isinstance(ours, OneByte) else None
+
     return {
         "version_table_schema": SCHEMA,
         "include_schemas": True,
         "include_name": include_name,
         "compare_server_default": True,
+        "compare_type": is_other_type,
     }
 
 

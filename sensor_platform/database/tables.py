@@ -25,6 +25,15 @@ metadata = sa.MetaData(
 Timestamp = sa.TIMESTAMP(timezone=True)
 
 
+class OneByte(sa.types.UserDefinedType[int]):
+    """PostgreSQL's "char": an integer of one byte, signed."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return '"char"'
+
+
 def _now(name: str, comment: str) -> sa.Column[datetime]:
     return sa.Column(name, Timestamp, nullable=False, server_default=sa.func.now(), comment=comment)
 
@@ -65,7 +74,15 @@ series = sa.Table(
     sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
     sa.Column("sensor_id", sa.ForeignKey("sensor.id"), nullable=False),
     sa.Column("metric", sa.Text, nullable=False),
-    sa.Column("unit", sa.Text, comment="the first one seen; readings that name another are refused"),
+    sa.Column("unit", sa.Text, comment="of the values: that of the route, or the first one seen; others are converted"),
+    sa.Column("unit_by", sa.Text, comment="the route or person who said so; null: the first reading that named one"),
+    sa.Column(
+        "units",
+        sa.ARRAY(sa.Text),
+        nullable=False,
+        server_default="{}",
+        comment="units that its readings named, in order of appearance; `source_unit` of a reading counts from 1",
+    ),
     sa.Column("minimum", sa.Double, comment="readings below are refused (range, below_minimum); editable"),
     sa.Column("maximum", sa.Double, comment="readings above are refused (range, above_maximum); editable"),
     sa.Column(
@@ -78,6 +95,18 @@ series = sa.Table(
     sa.UniqueConstraint("sensor_id", "metric"),
     sa.CheckConstraint("conflicts in ('all', 'first', 'last')", name="conflicts"),
     comment="One metric of one sensor",
+)
+
+unit_change = sa.Table(
+    "unit_change",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("series", sa.Integer, nullable=False),
+    _now("at", "when"),
+    sa.Column("unit_before", sa.Text, nullable=False),
+    sa.Column("unit", sa.Text, nullable=False),
+    sa.Column("by", sa.Text, nullable=False, comment="the route or person"),
+    comment="When the unit of a series changed and its stored values were converted. A load looks for news here",
 )
 
 high_water_mark = sa.Table(
@@ -100,6 +129,14 @@ def _reading_columns() -> list[sa.Column[object]]:
         sa.Column("quality", sa.SmallInteger, nullable=False, comment="0 good, 1 uncertain, 2 bad"),
         sa.Column("timed_by_receipt", sa.Boolean, nullable=False, comment="the payload had no time of its own"),
         sa.Column("text", sa.Text, comment="text readings, and the exact digits of integers past 2^53"),
+        # One byte, which the alignment of a row leaves free: two would make each row eight bytes longer.
+        sa.Column(
+            "source_unit",
+            OneByte,
+            nullable=False,
+            server_default=sa.text("'\\000'::\"char\""),
+            comment="the unit that was sent: its place in series.units; 0: none, -1: not noted",
+        ),
     ]
 
 

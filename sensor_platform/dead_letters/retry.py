@@ -23,7 +23,7 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
 from sensor_platform.dead_letters.choose import Chosen, choose
 from sensor_platform.dead_letters.neighbours import judges_rates, with_neighbours
-from sensor_platform.pipeline.guilty import without_guilty
+from sensor_platform.pipeline.guilty import load_prepared
 from sensor_platform.pipeline.load import Loaded, Scope, load
 from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.prepare import prepare
@@ -158,12 +158,14 @@ class _Attempt:
         """Decodes `messages` again and loads what they become."""
         with self.begin() as connection:
             sources, table, source_of = _read(connection, messages)
-        if judges_rates(self.routes):
-            whole, own = with_neighbours(self.settings, sources[0], table)
-            outcome = self._prepare(sources, whole, np.zeros(len(whole), np.int64)).pick(own)
-        else:
-            outcome = self._prepare(sources, table, source_of)
-        return without_guilty(self.database, outcome, partial(self._load, messages))
+
+        def prepared() -> Outcome:
+            if judges_rates(self.routes):
+                whole, own = with_neighbours(self.settings, sources[0], table)
+                return self._prepare(sources, whole, np.zeros(len(whole), np.int64)).pick(own)
+            return self._prepare(sources, table, source_of)
+
+        return load_prepared(self.database, prepared(), partial(self._load, messages), again=prepared)
 
     def _prepare(self, sources: list[Source], messages: pa.Table, source_of: np.ndarray) -> Outcome:
         limit = self.settings.mqtt.max_payload_bytes

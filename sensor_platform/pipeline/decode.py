@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sensor_platform.pipeline.units import in_route_units
 from sensor_platform.routes.filters import METRIC
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.staging.format import SCHEMA
@@ -38,7 +39,7 @@ class DecodedMessages:
     Every message that is neither redelivered nor ignored has at least one reading or refusal.
     """
 
-    readings: pd.DataFrame  # READING_COLUMNS and `route`, its name
+    readings: pd.DataFrame  # READING_COLUMNS, `route`, its name, and `source_unit` where that is another than `unit`
     refusals: list[Refusal]
     redelivered: np.ndarray
     ignored: np.ndarray
@@ -98,6 +99,7 @@ def decode(
             definitions=definitions_of(route.format).overlaid(found),
         )
         decoded, again = _without_retained(decoded, messages, route)
+        decoded = in_route_units(decoded, route)
         ignored[again] = True
         ignored[decoded.ignored] = True
         found += decoded.definitions
@@ -338,7 +340,7 @@ def _refuse_silent(open_rows: np.ndarray, readings: pd.DataFrame, refusals: list
 def _in_order(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """All readings in received order."""
     if not frames:
-        return no_readings().assign(route=pd.Series(dtype=object))
+        return no_readings().assign(source_unit=pd.Series(dtype=object), route=pd.Series(dtype=object))
     readings = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
     order = np.lexsort((readings["ordinal"].to_numpy(), readings["message"].to_numpy()))
     in_order = bool(np.all(order[:-1] < order[1:]))

@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`readings` has READING_COLUMNS: those that would be loaded. `refusals` in the order of the payload."""
+    """`readings`, with READING_COLUMNS and `source_unit`, would be loaded. `refusals` in the order of the payload."""
 
     route: str | None
     steps: tuple[Step, ...]
@@ -67,6 +67,7 @@ def check_alone(decoded: DecodedMessages, messages: pa.Table, routes: Routes) ->
     in_context = readings.assign(
         received_at=received_at[readings["message"].to_numpy(np.int64)],
         series_unit=pd.Series([None] * len(readings), index=readings.index, dtype=object),
+        unit_problem=pd.Series([None] * len(readings), index=readings.index, dtype=object),
         minimum=np.nan,
         maximum=np.nan,
     )

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sensor_platform.database.copy import copy_readings
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import cursor
-from sensor_platform.errors import AccountingError
+from sensor_platform.errors import AccountingError, UnitsChangedError
 from sensor_platform.log import get_logger
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.standing import METRIC
@@ -23,8 +23,27 @@ from sensor_platform.transformers.contract import Refusal
 #: SQLSTATE classes that say something of a row: data exception, constraint, limit exceeded, raised by a trigger.
 ABOUT_A_ROW = ("22", "23", "54", "P0")
 
+#: Units change a few times in the life of a plant: more than this is a quarrel, and the run is tried again.
+PREPARED_AGAIN = 5
 
 T = TypeVar("T")
+
+
+def load_prepared(
+    database: Database, outcome: Outcome, attempt: Callable[[Outcome], T], *, again: Callable[[], Outcome]
+) -> T:
+    """`without_guilty`, of what `again` prepares where the unit of a series changed since `outcome` was.
+
+    Raises:
+        UnitsChangedError: it changed each time.
+    """
+    for _ in range(PREPARED_AGAIN):
+        try:
+            return without_guilty(database, outcome, attempt)
+        except UnitsChangedError:
+            get_logger().info("prepared_again", because="the unit of a series changed")
+            outcome = again()
+    return without_guilty(database, outcome, attempt)
 
 
 def without_guilty(database: Database, outcome: Outcome, attempt: Callable[[Outcome], T]) -> T:

@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from sensor_platform.database import locks
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import ledger
+from sensor_platform.errors import UnitsChangedError
 from sensor_platform.pipeline.counts import Made, count
 from sensor_platform.pipeline.definitions import write_definitions
 from sensor_platform.pipeline.letters import write_letters
 from sensor_platform.pipeline.outcome import Outcome
+from sensor_platform.pipeline.series import unit_changes
 from sensor_platform.pipeline.standing import as_time, insert, remove
 
 
@@ -54,8 +56,11 @@ def load(
 
     Raises:
         AccountingError: a message is in no class, or in two; nothing of it may be committed.
+        UnitsChangedError: the unit of a series changed since `outcome` was prepared.
     """
     locks.take(connection, locks.LOAD)
+    if unit_changes(connection) != outcome.units_as_of:
+        raise UnitsChangedError("the unit of a series changed while its readings were prepared: prepare them again")
     ids = _ledger_ids(connection, outcome)
     if scope is Scope.NEW:
         # Whoever had the lock before us may have loaded some of them.

@@ -41,6 +41,7 @@ class Outcome:
     transformers: dict[str, str] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     definitions: dict[str, list[Definition]] = field(default_factory=dict)  # by format
+    units_as_of: int = 0  # `unit_changes` when the units of its series were read
 
     def without(self, sources: set[str]) -> "Outcome":
         """The same without the micro-batches of these names."""

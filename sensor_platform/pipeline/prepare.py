@@ -13,12 +13,24 @@ import sqlalchemy as sa
 
 from sensor_platform.database.copy import ReadingRows
 from sensor_platform.database.partitions import make_partitions
+from sensor_platform.log import get_logger
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.pipeline.definitions import StoredDefinitions
 from sensor_platform.pipeline.outcome import Outcome, Source
-from sensor_platform.pipeline.series import Key, Seen, Series, look_up, register
+from sensor_platform.pipeline.series import (
+    NOTED_UNITS,
+    Key,
+    Seen,
+    Series,
+    change_unit,
+    look_up,
+    register,
+    unit_changes,
+)
+from sensor_platform.pipeline.units import in_units, unit_of_route
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers.contract import Refusal
+from sensor_platform.transformers.units import AS_IT_IS, Conversion, conversion, unit_sentence
 from sensor_platform.validation.contracts import with_contracts
 from sensor_platform.validation.readings import validate
 
@@ -70,8 +82,13 @@ def prepare(
     stored = StoredDefinitions(begin, sources, source_of, messages)
     decoded = decode(messages, routes, max_payload_bytes=max_payload_bytes, definitions_of=stored.of)
     decoded_at = time.perf_counter()
+    for change in _changes_of_unit(decoded.readings, routes, begin):
+        with begin() as connection:
+            change_unit(connection, change.series, change.unit, change.how, by=change.by)
+    with begin() as connection:
+        units_as_of = unit_changes(connection)
     readings, refusals = _validate(decoded, messages, source_of, routes, begin)
-    readings, series_ids, mismatched = _with_series(readings, routes, begin)
+    readings, series, mismatched = _with_series(readings, routes, begin)
     with begin() as connection:
         make_partitions(connection, _months(readings["time"].to_numpy(np.int64)))
     seconds["decode"] = seconds.get("decode", 0.0) + decoded_at - started
@@ -83,12 +100,13 @@ def prepare(
         redelivered=decoded.redelivered,
         ignored=decoded.ignored,
         message=readings["message"].to_numpy(np.int64),
-        readings=_rows(readings, series_ids, messages),
+        readings=_rows(readings, series, messages),
         refusals=_once([*decoded.refusals, *refusals, *mismatched]),
         routes=_describe(decoded, routes),
         transformers=decoded.transformer_versions,
         samples=_samples(readings),
         definitions=decoded.definitions,
+        units_as_of=units_as_of,
     )
 
 
@@ -102,9 +120,12 @@ def _validate(
         known = look_up(connection, [key for key in keys.keys if all(isinstance(name, str) for name in key)])
     limits = [known.get(key) for key in keys.keys]
     nan = float("nan")
-    checked = readings.assign(
+    units = keys.column([one and one.unit for one in limits])
+    converted = in_units(readings, units)
+    checked = converted.readings.assign(
         received_at=received_at[readings["message"].to_numpy(np.int64)],
-        series_unit=pd.Series(keys.column([one and one.unit for one in limits]), dtype=object),
+        series_unit=pd.Series(units, dtype=object),
+        unit_problem=pd.Series(converted.problem, dtype=object),
         minimum=_floats([nan if one is None or one.minimum is None else one.minimum for one in limits])[keys.of],
         maximum=_floats([nan if one is None or one.maximum is None else one.maximum for one in limits])[keys.of],
     )
@@ -112,10 +133,52 @@ def _validate(
     return validated.accepted.reset_index(drop=True), validated.refusals
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A route names another unit than the series has, and may: the first reading gave it, or the same route did."""
+
+    series: Series
+    unit: str
+    how: Conversion
+    by: str
+
+
+def _changes_of_unit(readings: pd.DataFrame, routes: Routes, begin: Begin) -> list[_Change]:
+    """What the routes want of series that are known. Asked of all that was decoded: a reading in another unit than the
+    series has would not get past validation before."""
+    names = {name: routes[name] for name in set(readings["route"].tolist())}
+    saying = readings["route"].isin([name for name, route in names.items() if route.units])
+    if not saying.any():
+        return []
+    keys = Keys.of_readings(readings[saying])
+    last = dict(zip(keys.of.tolist(), readings["route"][saying].tolist(), strict=True))
+    wanted = {
+        key: (unit, last[place])
+        for place, key in enumerate(keys.keys)
+        if all(isinstance(name, str) for name in key)
+        and (unit := unit_of_route(key[-1], names[last[place]])) is not None
+    }
+    with begin() as connection:
+        known = look_up(connection, list(wanted))
+    changes = [_change(series, *wanted[key]) for key, series in sorted(known.items())]
+    return [change for change in changes if change is not None]
+
+
+def _change(known: Series, unit: str, by: str) -> _Change | None:
+    if known.unit is None or known.unit == unit or known.unit_by not in (None, by):
+        return None
+    how = conversion(known.unit, unit)
+    if isinstance(how, str):
+        # What stands named something else altogether: it is refused when its hours are loaded again.
+        get_logger().warning("unit_without_conversion", series=known.id, unit_before=known.unit, unit=unit, route=by)
+        how = AS_IT_IS
+    return _Change(known, unit, how, by)
+
+
 def _with_series(
     readings: pd.DataFrame, routes: Routes, begin: Begin
-) -> tuple[pd.DataFrame, np.ndarray, list[Refusal]]:
-    """Registers what is new and gives each reading its series; one that names another unit is refused here.
+) -> tuple[pd.DataFrame, "_SeriesOf", list[Refusal]]:
+    """Registers what is new and gives each reading its series; units that do not convert to its own are refused here.
 
     The units are asked for once more after registering: within a group, and between two processes that meet a new
     series at once, the first unit named is the one that stays.
@@ -130,53 +193,103 @@ def _with_series(
         with begin() as connection:
             known = look_up(connection, keys.keys)
     series = [known[key] for key in keys.keys]
-    unit, expected = readings["unit"].to_numpy(object), keys.column([one.unit for one in series])
-    other = pd.notna(unit) & pd.notna(expected) & (unit != expected)
+    expected = keys.column([one.unit for one in series])
+    converted = in_units(readings, expected)
+    problem = converted.problem
+    bad = pd.notna(problem)
     refused = [
-        Refusal(
-            message, ordinal, "unit_mismatch", f"the unit {got!r} is not {want!r}, the first one seen of the series"
-        )
-        for message, ordinal, got, want in zip(
-            readings["message"][other].tolist(),
-            readings["ordinal"][other].tolist(),
-            unit[other],
-            expected[other],
+        Refusal(message, ordinal, code, unit_sentence(code, got, want, "series"))
+        for message, ordinal, code, got, want in zip(
+            readings["message"][bad].tolist(),
+            readings["ordinal"][bad].tolist(),
+            problem[bad],
+            readings["unit"].to_numpy(object)[bad],
+            expected[bad],
             strict=True,
         )
     ]
-    ids = np.array([one.id for one in series], np.int32)[keys.of]
-    return readings[~other].reset_index(drop=True), ids[~other], refused
+    readings = converted.readings[~bad].reset_index(drop=True)
+    return readings, _SeriesOf(series, keys.of[~bad]), refused
+
+
+@dataclass(frozen=True, slots=True)
+class _SeriesOf:
+    """The series of some readings, and which one each belongs to."""
+
+    series: list[Series]
+    of: np.ndarray
+
+    def ids(self) -> np.ndarray:
+        ids: np.ndarray = np.array([one.id for one in self.series], np.int32)[self.of]
+        return ids
+
+    def places(self, named: np.ndarray) -> np.ndarray:
+        """What each reading keeps of the unit that it named (str or None)."""
+        codes, units = pd.factorize(named)
+        pairs, of = np.unique(self.of * (len(units) + 1) + codes + 1, return_inverse=True)
+        names = [None, *units]
+        place = [self.series[pair // len(names)].place_of(names[pair % len(names)]) for pair in pairs.tolist()]
+        places: np.ndarray = np.array(place, np.int8)[of]
+        return places
 
 
 def _adds(seen: Seen, known: Series | None) -> bool:
-    return known is None or (known.unit is None and seen.unit is not None) or known.conflicts != seen.conflicts
+    return (
+        known is None
+        or (known.unit is None and seen.unit is not None)
+        or known.conflicts != seen.conflicts
+        or (len(known.units) < NOTED_UNITS and not set(seen.units) <= set(known.units))
+    )
 
 
 def _seen(readings: pd.DataFrame, keys: Keys, routes: Routes) -> list[Seen]:
-    """The first unit that a reading of each series names, and the policy of the route of its last reading."""
-    unit, route = readings["unit"].to_numpy(object), readings["route"].to_numpy(object)
+    """The unit that the route of each series' last reading names, else the first one of a reading; and its policy."""
+    unit = readings["unit"].to_numpy(object)
+    route = readings["route"].tolist()
     named = np.flatnonzero(pd.notna(unit))[::-1]
     first_named = dict(zip(keys.of[named].tolist(), named.tolist(), strict=True))
     last = dict(zip(keys.of.tolist(), range(len(readings)), strict=True))
-    policy = {name: routes[name].conflicts for name in set(route.tolist())}
-    return [
-        Seen(key, str(unit[first_named[place]]) if place in first_named else None, policy[route[last[place]]])
-        for place, key in enumerate(keys.keys)
-    ]
+    used = {name: routes[name] for name in set(route)}
+    units = _units_named(_named(readings), keys)
+    seen = []
+    for place, key in enumerate(keys.keys):
+        row = last[place]
+        of_route = unit_of_route(key[-1], used[route[row]])
+        first = str(unit[first_named[place]]) if place in first_named else None
+        by = None if of_route is None else route[row]
+        seen.append(Seen(key, of_route or first, used[route[row]].conflicts, by, tuple(units.get(place, ()))))
+    return seen
 
 
-def _rows(readings: pd.DataFrame, series_ids: np.ndarray, messages: pa.Table) -> ReadingRows:
+def _named(readings: pd.DataFrame) -> np.ndarray:
+    """The unit that each reading named, before it was converted."""
+    source, unit = readings["source_unit"].to_numpy(object), readings["unit"].to_numpy(object)
+    return np.where(pd.isna(source), unit, source)
+
+
+def _units_named(named: np.ndarray, keys: Keys) -> dict[int, list[str]]:
+    """Series -> the different units that its readings name, in order."""
+    codes, units = pd.factorize(named)
+    pairs = pd.unique(keys.of[codes >= 0] * len(units) + codes[codes >= 0])
+    found: dict[int, list[str]] = {}
+    for pair in pairs.tolist():
+        found.setdefault(pair // len(units), []).append(units[pair % len(units)])
+    return found
+
+
+def _rows(readings: pd.DataFrame, series: _SeriesOf, messages: pa.Table) -> ReadingRows:
     message = readings["message"].to_numpy(np.int64)
-    text = readings["text"].to_numpy(object)
+    text, named = readings["text"].to_numpy(object), _named(readings)
     return ReadingRows(
         time=readings["time"].to_numpy(np.int64),
         value=readings["value"].to_numpy(np.float64),
         sequence=messages["sequence"].to_numpy()[message],
-        series=series_ids,
+        series=series.ids(),
         micro_batch=np.zeros(len(readings), np.int32),
         ordinal=readings["ordinal"].to_numpy(np.int32),
         quality=readings["quality"].to_numpy(np.int16),
         timed_by_receipt=readings["timed_by_receipt"].to_numpy(bool),
+        source_unit=series.places(_none_where(pd.isna(named), named)),
         text=_none_where(pd.isna(text), text),
     )
 

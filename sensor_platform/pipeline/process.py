@@ -14,7 +14,7 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import ledger
 from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError
 from sensor_platform.log import get_logger
-from sensor_platform.pipeline.guilty import without_guilty
+from sensor_platform.pipeline.guilty import load_prepared
 from sensor_platform.pipeline.letters import letters_by_code
 from sensor_platform.pipeline.load import Loaded, Scope, load
 from sensor_platform.pipeline.mode import Mode
@@ -186,7 +186,7 @@ def _loaded(groups: Iterator[_Group], steps: "_Steps") -> Iterator[Report]:
             outcome = steps.prepare(group)
             if loading is not None:
                 yield loading.result()
-            loading = loader.submit(steps.load, outcome, group.seconds)
+            loading = loader.submit(steps.load, group, outcome)
             if outcome.definitions:
                 yield loading.result()
                 loading = None
@@ -216,9 +216,9 @@ class _Steps:
             seconds=group.seconds,
         )
 
-    def load(self, outcome: Outcome, seconds: dict[str, float]) -> Report:
-        started = time.perf_counter()
-        loaded = without_guilty(self.database, outcome, self._attempt)
+    def load(self, group: _Group, outcome: Outcome) -> Report:
+        seconds, started = group.seconds, time.perf_counter()
+        loaded = load_prepared(self.database, outcome, self._attempt, again=lambda: self.prepare(group))
         seconds["load"] = time.perf_counter() - started
         report = _report(loaded, seconds)
         get_logger().info(

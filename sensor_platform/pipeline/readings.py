@@ -14,6 +14,7 @@ from sensor_platform.errors import BytesDeletedError, SensorPlatformError
 from sensor_platform.routes.filters import parse_filter
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import Staging
+from sensor_platform.transformers.units import original
 
 COLUMNS = ("work_unit", "sensor", "metric", "time", "value", "text", "unit", "quality")
 
@@ -77,7 +78,14 @@ def _traced(row: sa.RowMapping, staging: Staging) -> dict[str, Any]:
         "contract_version": routes[route].get("contract") if route else None,
         "transformer_version": transformers.get(routes[route]["format"]) if route else None,
         "run_id": made_by["run_id"] if made_by else row["run_id"],
+        "original": _original(row),
     }
+
+
+def _original(row: sa.RowMapping) -> dict[str, Any] | None:
+    """Value and unit as they were sent, where the unit is another than that of the series."""
+    source, unit = row["source_unit"], row["unit"]
+    return None if source is None or unit is None or source == unit else original(row["value"], source, unit)
 
 
 def _message(row: sa.RowMapping, staging: Staging) -> tuple[bytes, bytes]:

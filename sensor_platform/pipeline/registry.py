@@ -6,10 +6,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import sensor, series, work_unit
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.pipeline.readings import find_sensor
+from sensor_platform.pipeline.series import Key, change_unit, look_up
+from sensor_platform.transformers.units import AS_IT_IS, conversion
+
+#: `series.unit_by` of a unit that was set by hand.
+PERSON = "a person"
 
 
 class UnknownSeriesError(SensorPlatformError):
@@ -56,7 +62,8 @@ def set_sensor(
     maximum: float | None = None,
     unit: str | None = None,
 ) -> None:
-    """Sets what is given; a NaN limit takes the limit away.
+    """Sets what is given; a NaN limit takes the limit away. Another unit converts the stored values, and the limits
+    that stand; new limits are in the new unit.
 
     Raises:
         UnknownSensorError, UnknownSeriesError: there is no such sensor, or it has no such metric.
@@ -66,8 +73,6 @@ def set_sensor(
         for key, value in (("minimum", minimum), ("maximum", maximum))
         if value is not None
     }
-    if unit is not None:
-        limits["unit"] = unit
     with database.begin() as connection:
         place, sensor_name = find_sensor(connection, name)
         found = sa.select(sensor.c.id).join(work_unit)
@@ -75,10 +80,31 @@ def set_sensor(
         sensor_id = connection.execute(found).scalar_one()
         if description is not None:
             connection.execute(sa.update(sensor).where(sensor.c.id == sensor_id).values(description=description))
+        if unit is not None:
+            _set_unit(connection, (place, sensor_name, metric or ""), unit)
         if limits:
             which = sa.and_(series.c.sensor_id == sensor_id, series.c.metric == metric)
             if not connection.execute(sa.update(series).where(which).values(limits)).rowcount:
-                raise UnknownSeriesError(f"{place}/{sensor_name} has no metric {metric!r}")
+                raise _no_metric(place, sensor_name, metric)
+
+
+def _set_unit(connection: sa.Connection, key: Key, unit: str) -> None:
+    # Before the look: no load may bring values of the old unit meanwhile.
+    locks.take(connection, locks.LOAD)
+    known = look_up(connection, [key]).get(key)
+    if known is None:
+        raise _no_metric(*key)
+    how = AS_IT_IS if known.unit is None else conversion(known.unit, unit)
+    if known.unit is None or isinstance(how, str):
+        # Nothing to convert by: a label. What named the old one is refused when its hours are loaded again.
+        how = AS_IT_IS
+    if known.unit is not None:
+        change_unit(connection, known, unit, how, by=PERSON)
+    connection.execute(sa.update(series).where(series.c.id == known.id).values(unit=unit, unit_by=PERSON))
+
+
+def _no_metric(place: str, sensor_name: str, metric: str | None) -> UnknownSeriesError:
+    return UnknownSeriesError(f"{place}/{sensor_name} has no metric {metric!r}")
 
 
 def set_parent(database: Database, name: str, parent: str | None) -> None:

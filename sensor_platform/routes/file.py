@@ -45,6 +45,7 @@ ROUTE_KEYS: dict[str, type | UnionType | tuple[str, ...]] = {
     "conflicts": get_args(Conflicts),
     "no_readings": get_args(Silent),
     "ignore": bool,
+    "units": dict,
     "options": dict,
     "contract": str | dict,
 }
@@ -191,8 +192,9 @@ class _Reader:
         self._check_filter(entry, who)
         self._check_format(entry, line, who)
         self._check_options(entry, line, who)
-        options = _plain(entry.get("options", {}))
-        return Route(**{**entry, "options": options, "contract": self._contract(entry, who)})
+        self._check_units(entry, who)
+        mappings = {name: _plain(entry.get(name, {})) for name in ("units", "options")}
+        return Route(**{**entry, **mappings, "contract": self._contract(entry, who)})
 
     def _check_value(self, entry: CommentedMap, key: str, value: Any, who: str) -> None:
         accepts = ROUTE_KEYS[key]
@@ -277,6 +279,12 @@ class _Reader:
             first = err.errors(include_url=False)[0]
             raise self._error(_deepest_line(given, first["loc"], line), f"{who}: {contract_problem(first)}") from err
         return plain
+
+    def _check_units(self, entry: CommentedMap, who: str) -> None:
+        for pattern, unit in entry.get("units", {}).items():
+            if not isinstance(pattern, str) or not isinstance(unit, str) or not unit:
+                problem = f"{who}: units: {_shown(pattern)}: {_shown(unit)} is not a unit as text"
+                raise self._error(_line(entry["units"], pattern), problem)
 
     def _known_keys(self, mapping: CommentedMap, known: Collection[str], who: str) -> None:
         for key in mapping:

@@ -35,6 +35,7 @@ class Route:
     conflicts: Conflicts = "all"
     no_readings: Silent = "refuse"
     ignore: bool = False
+    units: Mapping[str, str] = field(default_factory=dict, hash=False)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     contract: Mapping[str, Any] | None = field(default=None, hash=False)
 

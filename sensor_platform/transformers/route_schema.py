@@ -41,6 +41,7 @@ def _route(definitions: dict[str, Any]) -> dict[str, Any]:
     properties = {name: _accepted(accepts) for name, accepts in ROUTE_KEYS.items() if name != "contract"}
     properties["contract"] = {"anyOf": [_defined(Contract, definitions), {"type": "string", "minLength": 1}]}
     properties["format"] = {"anyOf": [{"enum": registry.known()}, {"type": "string", "minLength": 1}]}
+    properties["units"] = {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}
     return {
         "type": "object",
         "required": ["name", "filter"],

@@ -73,7 +73,8 @@ class ReadingInContext(Reading):
     ahead_us: int = pa.Field(description="time - received time")
     below: float = pa.Field(nullable=True, description="the sensor's minimum - value")
     above: float = pa.Field(nullable=True, description="value - the sensor's maximum")
-    other_unit: bool = pa.Field(description="unit and the unit of the series are both known, and differ")
+    unknown_unit: bool = pa.Field(description="unit is not the one of the series, and one of both is not known")
+    incompatible_unit: bool = pa.Field(description="unit does not convert to the one of the series")
 
     @pa.check("ahead_us", name="in_the_future")
     def _ahead(cls, column: pd.Series) -> pd.Series:  # noqa: N805
@@ -83,7 +84,7 @@ class ReadingInContext(Reading):
     def _range(cls, column: pd.Series) -> pd.Series:  # noqa: N805
         return ~(column > 0)
 
-    @pa.check("other_unit", name="unit_mismatch")
+    @pa.check("unknown_unit", "incompatible_unit", name="unit")
     def _unit(cls, column: pd.Series) -> pd.Series:  # noqa: N805
         return ~column
 

@@ -17,9 +17,12 @@ from sensor_platform.transformers.contract import READING_COLUMNS, Refusal
 from sensor_platform.transformers.judge import MAX_NAME_CHARACTERS
 from sensor_platform.transformers.numbers import shown
 from sensor_platform.transformers.times import iso
+from sensor_platform.transformers.units import INCOMPATIBLE_UNIT, UNKNOWN_UNIT, unit_sentence
 from sensor_platform.validation.model import MAX_AHEAD_US, ReadingInContext
 
 Row = dict[Any, Any]
+#: Columns of the model, which are codes that `unit_problem` may have.
+UNIT_PROBLEMS = (UNKNOWN_UNIT, INCOMPATIBLE_UNIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,12 @@ RULES: dict[tuple[str, str], _Rule] = {
     },
     ("unit", "is_text"): _Rule("invalid_reading", lambda row: f"the unit {shown(row['unit'])} is not a text"),
     ("quality", "is_quality"): _Rule("invalid_reading", lambda row: f"the quality {row['quality']} is not 0, 1 or 2"),
-    ("other_unit", "unit_mismatch"): _Rule(
-        "unit_mismatch",
-        lambda row: f"the unit {shown(row['unit'])} is not {shown(row['series_unit'])}, the unit of the series",
-    ),
+    **{
+        (code, "unit"): _Rule(
+            code, lambda row: unit_sentence(row["unit_problem"], row["unit"], row["series_unit"], "series")
+        )
+        for code in UNIT_PROBLEMS
+    },
     ("below", "outside"): _Rule(
         "below_minimum", lambda row: f"the value {row['value']} is below the sensor's minimum {row['minimum']}"
     ),
@@ -72,7 +77,8 @@ RULES: dict[tuple[str, str], _Rule] = {
 
 
 def validate(readings: pd.DataFrame) -> Validated:
-    """Judges `readings`: READING_COLUMNS beside received_at (int64 us), series_unit, minimum and maximum (NaN: none).
+    """Judges `readings`: READING_COLUMNS beside received_at (int64 us), series_unit, unit_problem (a code of
+    UNIT_PROBLEMS or None), minimum and maximum (NaN: none).
 
     The verdict is the same whenever it is asked for: the present clock has no part in it.
     """
@@ -88,12 +94,11 @@ def validate(readings: pd.DataFrame) -> Validated:
 
 def judged(readings: pd.DataFrame) -> pd.DataFrame:
     """The columns of the model: the reading's own, and what it is beside its sensor, series and message."""
-    unit, series_unit = readings["unit"], readings["series_unit"]
     context = {
         "ahead_us": readings["time"] - readings["received_at"],
         "below": readings["minimum"].astype(np.float64) - readings["value"],
         "above": readings["value"] - readings["maximum"].astype(np.float64),
-        "other_unit": unit.notna() & series_unit.notna() & (unit != series_unit),
+        **{code: readings["unit_problem"].eq(code) for code in UNIT_PROBLEMS},
     }
     return readings[list(READING_COLUMNS)].assign(**context)
 

@@ -143,6 +143,7 @@ def test_trace(loaded: Shell) -> None:
         "contract_version",
         "transformer_version",
         "run_id",
+        "original",
     ]
     assert (found["micro_batch"], found["sequence"], found["reading"]["value"]) == ("a", 1, 1.5)
     assert "factory/press/sensors/p1/data" in loaded("trace", "p1", "value", HOUR.isoformat()).stdout

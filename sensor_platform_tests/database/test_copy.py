@@ -40,6 +40,7 @@ def as_rows(readings: list[Any]) -> ReadingRows:
         ordinal=np.zeros(len(readings), np.int32),
         quality=np.array([one[3] % 3 for one in readings], np.int16),
         timed_by_receipt=np.array([one[4] for one in readings], dtype=bool),
+        source_unit=np.array([one[3] % 128 - 1 for one in readings], np.int8),
         text=texts,
     )
 
@@ -55,7 +56,7 @@ def test_what_goes_in_comes_out(database: Database, readings: list[Any], with_pl
         )
         copy_readings(cursor(connection), sql.Identifier("out"), as_rows(readings), places)
         microseconds = "(extract(epoch FROM time) * 1000000)::bigint"
-        columns = [microseconds if name == "time" else name for name in COLUMNS]
+        columns = [{"time": microseconds, "source_unit": "source_unit::integer"}.get(name, name) for name in COLUMNS]
         query = sql.SQL("SELECT place, {} FROM out ORDER BY micro_batch").format(sql.SQL(", ".join(columns)))
         found = cursor(connection).execute(query).fetchall()
     expected = [
@@ -69,6 +70,7 @@ def test_what_goes_in_comes_out(database: Database, readings: list[Any], with_pl
             0,
             series % 3,
             by_receipt,
+            series % 128 - 1,
             words,
         )
         for place, (at, (value, words), sequence, series, by_receipt) in enumerate(readings)

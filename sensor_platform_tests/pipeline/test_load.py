@@ -202,16 +202,6 @@ def test_readings_of_many_months_find_their_partitions(database: Database, stagi
     assert len(in_metric(database)) == 20
 
 
-def test_the_first_unit_stays_and_another_is_refused(database: Database, staging: LocalStaging) -> None:
-    at = [HOUR + timedelta(seconds=second) for second in range(5)]
-    stage(staging, "a", [value(1, at[0]), value(2, at[1], unit="C"), value(3, at[2], unit="F")])
-    assert load(staging, database).refused_by_code == {"unit_mismatch": 1}
-    stage(staging, "b", [value(4, at[3], unit="F"), value(5, at[4], unit="C")], first_sequence=4)
-    assert load(staging, database).refused_by_code == {"unit_mismatch": 1}
-    assert rows(database, "SELECT unit FROM series") == [("C",)]
-    assert [number for number, *_ in in_metric(database)] == [1, 2, 5]
-
-
 def test_only_accepted_readings_register(database: Database, staging: LocalStaging) -> None:
     stage(staging, "a", [value(1, HOUR + timedelta(days=1))])  # in the future
     assert load(staging, database).refused_by_code == {"in_the_future": 1}

@@ -38,7 +38,8 @@ def decoded_lines(folder: Path, name: str) -> list[dict[str, Any]]:
     routes = parse_routes((ROOT / "routes.yaml").read_text("utf-8"), folder=ROOT)
     decoded = decode(messages, routes, max_payload_bytes=1_000_000)
     none = pd.Series([None] * len(decoded.readings), index=decoded.readings.index, dtype=object)
-    context = {"received_at": RECEIVED_US, "series_unit": none, "minimum": np.nan, "maximum": np.nan}
+    context = {"received_at": RECEIVED_US, "series_unit": none, "unit_problem": none}
+    context |= {"minimum": np.nan, "maximum": np.nan}
     validated = validate(decoded.readings.assign(**context))
     found: list[dict[str, Any]] = [
         {"ignored": bool(ignored), "readings": [], "refused": []} for ignored in decoded.ignored

@@ -139,13 +139,16 @@ def test_everything_wrong_with_a_reading_is_said_at_once_and_the_first_stage_nam
     )
 
 
+UNKNOWN = {"unit": "pcs", "unit_problem": "unknown_unit"}
+
+
 def test_a_reading_refused_by_contract_and_model_is_refused_once_and_the_others_pass() -> None:
-    readings = readings_of({}, {"maximum": 19.0}, {"value": 5.0}, {"unit": "N"}).assign(route="r")
+    readings = readings_of({}, {"maximum": 19.0}, {"value": 5.0}, UNKNOWN).assign(route="r")
     validated = with_contracts(validate(readings), readings, metric("{minimum: 30}"), np.zeros(4, np.int64))
     assert validated.accepted.empty
     assert [(one.message, one.code) for one in validated.refusals] == [
         (1, "above_maximum"),
-        (3, "unit_mismatch"),
+        (3, "unknown_unit"),
         (0, "below_minimum"),
         (2, "below_minimum"),
     ]

@@ -25,6 +25,7 @@ GOOD: dict[str, Any] = {
     "quality": 0,
     "received_at": NOON,
     "series_unit": "kN",
+    "unit_problem": None,
     "minimum": nan,
     "maximum": nan,
     "route": "kept",
@@ -33,7 +34,13 @@ GOOD: dict[str, Any] = {
 
 def readings_of(*changes: dict[str, Any]) -> pd.DataFrame:
     rows = [GOOD | {"message": place} | change for place, change in enumerate(changes)]
-    dtypes = DTYPES | {"received_at": "int64", "series_unit": object, "minimum": float, "maximum": float}
+    dtypes = DTYPES | {
+        "received_at": "int64",
+        "series_unit": object,
+        "unit_problem": object,
+        "minimum": float,
+        "maximum": float,
+    }
     return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=dtypes.get(name)) for name in rows[0]})
 
 
@@ -49,7 +56,16 @@ def verdict(validated: Validated) -> list[tuple[int, str]]:
         ({"metric": "m" * 501}, "invalid_reading", "the metric"),
         ({"unit": 5}, "invalid_reading", "the unit 5 is not a text"),
         ({"quality": 3}, "invalid_reading", "the quality 3 is not 0, 1 or 2"),
-        ({"unit": "N"}, "unit_mismatch", 'the unit "N" is not "kN", the unit of the series'),
+        (
+            {"unit": "pcs", "unit_problem": "unknown_unit"},
+            "unknown_unit",
+            'the unit "pcs" is not "kN", the unit of the series, and one of the two is not known',
+        ),
+        (
+            {"unit": "V", "unit_problem": "incompatible_unit"},
+            "incompatible_unit",
+            'the unit "V" does not convert to "kN", the unit of the series',
+        ),
         ({"minimum": 20.5}, "below_minimum", "the value 20.0 is below the sensor's minimum 20.5"),
         ({"maximum": 19.5}, "above_maximum", "the value 20.0 is above the sensor's maximum 19.5"),
         (
@@ -94,10 +110,12 @@ def test_a_reading_at_its_limit_passes(change: dict[str, Any]) -> None:
 
 
 def test_one_refusal_tells_all_that_is_wrong_and_has_the_code_of_the_first_stage() -> None:
-    (refusal,) = validate(readings_of({"time": 5, "maximum": 1.0, "unit": "bar", "sensor": "", "ordinal": 7})).refusals
+    bad = {"time": 5, "maximum": 1.0, "unit": "bar", "unit_problem": "incompatible_unit", "sensor": "", "ordinal": 7}
+    (refusal,) = validate(readings_of(bad)).refusals
     assert (refusal.ordinal, refusal.code, refusal.stage) == (7, "invalid_reading", "schema")
     assert refusal.detail == (
-        'the sensor "" is not a text of 1 to 500 characters; the unit "bar" is not "kN", the unit of the series; '
+        'the sensor "" is not a text of 1 to 500 characters; the unit "bar" does not convert to "kN", '
+        "the unit of the series; "
         "the value 20.0 is above the sensor's maximum 1.0; the time 1970-01-01T00:00:00.000005Z is before 2001-01-01"
     )
 

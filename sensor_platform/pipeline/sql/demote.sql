@@ -17,8 +17,8 @@ WITH demoted AS (
     RETURNING reading.*
 ), aside AS (
     INSERT INTO sensor_platform.metric_duplicate
-        (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text)
-    SELECT time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text FROM demoted
+        (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit)
+    SELECT time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit FROM demoted
 )
-INSERT INTO touched (change, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text)
-SELECT -1, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text FROM demoted
+INSERT INTO touched (change, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit)
+SELECT -1, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit FROM demoted

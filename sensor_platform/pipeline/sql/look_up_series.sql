@@ -1,5 +1,6 @@
 SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric,
-       series.id, series.unit, series.minimum, series.maximum, series.conflicts
+       series.id, series.unit, series.minimum, series.maximum, series.conflicts,
+       series.unit_by, series.units
 FROM unnest(CAST(:work_units AS text[]), CAST(:sensors AS text[]), CAST(:metrics AS text[]))
     AS wanted (work_unit, sensor, metric)
 JOIN sensor_platform.work_unit ON work_unit.name = wanted.work_unit

@@ -37,8 +37,8 @@ WITH gone AS (
     RETURNING aside.*
 ), stood AS (
     INSERT INTO sensor_platform.metric
-        (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text)
-    SELECT time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text FROM promoted
+        (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit)
+    SELECT time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit FROM promoted
 )
-INSERT INTO touched (change, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text)
-SELECT 1, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text FROM promoted
+INSERT INTO touched (change, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit)
+SELECT 1, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit FROM promoted

@@ -20,7 +20,7 @@ WITH bounds AS (
     RETURNING reading.*
 )
 INSERT INTO removed
-    (standing, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text)
-SELECT true, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text FROM standing
+    (standing, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit)
+SELECT true, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit FROM standing
 UNION ALL
-SELECT false, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text FROM aside
+SELECT false, time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit FROM aside

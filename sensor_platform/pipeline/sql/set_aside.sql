@@ -16,7 +16,7 @@ WITH repeated AS (
     RETURNING incoming.*
 ), aside AS (
     INSERT INTO sensor_platform.metric_duplicate
-        (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text)
-    SELECT time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text FROM repeated
+        (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit)
+    SELECT time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt, text, source_unit FROM repeated
 )
 SELECT place FROM repeated

@@ -1,10 +1,10 @@
--- The first unit ever named stays; the policy follows the route. Rows are locked in one order, so two loads never deadlock.
+-- The first unit ever named stays (change_unit.sql is for routes that name another); the policy follows the route. Rows are locked in one order, so two loads never deadlock.
 WITH seen AS (
-    SELECT series.id, seen.unit, seen.conflicts, series.conflicts AS conflicts_before
+    SELECT series.id, seen.unit, seen.unit_by, seen.conflicts, series.conflicts AS conflicts_before
     FROM unnest(
         CAST(:work_units AS text[]), CAST(:sensors AS text[]), CAST(:metrics AS text[]),
-        CAST(:units AS text[]), CAST(:conflicts AS text[])
-    ) AS seen (work_unit, sensor, metric, unit, conflicts)
+        CAST(:units AS text[]), CAST(:units_by AS text[]), CAST(:conflicts AS text[])
+    ) AS seen (work_unit, sensor, metric, unit, unit_by, conflicts)
     JOIN sensor_platform.work_unit ON work_unit.name = seen.work_unit
     JOIN sensor_platform.sensor ON sensor.work_unit_id = work_unit.id AND sensor.name = seen.sensor
     JOIN sensor_platform.series ON series.sensor_id = sensor.id AND series.metric = seen.metric
@@ -13,7 +13,8 @@ WITH seen AS (
     FOR UPDATE OF series
 ), updated AS (
     UPDATE sensor_platform.series
-    SET unit = coalesce(series.unit, seen.unit), conflicts = seen.conflicts
+    SET unit = coalesce(series.unit, seen.unit), conflicts = seen.conflicts,
+        unit_by = CASE WHEN series.unit IS NULL THEN seen.unit_by ELSE series.unit_by END
     FROM seen
     WHERE series.id = seen.id
     RETURNING series.id, seen.conflicts_before <> seen.conflicts AS policy_changed

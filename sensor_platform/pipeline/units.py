@@ -1,0 +1,117 @@
+"""Readings to the unit that is wanted of them: that of the route first, then that of their series.
+
+`unit` becomes the wanted one, and `source_unit` keeps what the payload (or, where it has none, the route) said. What
+does not convert is told with its code, and stays as it was.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pandas as pd
+
+from sensor_platform.routes.model import Route
+from sensor_platform.transformers.contract import Decoded, Refusal
+from sensor_platform.transformers.numbers import EXACT_INTEGER, GREATEST_INTEGER, LEAST_INTEGER
+from sensor_platform.transformers.units import INCOMPATIBLE_UNIT, Conversion, conversion, unit_sentence
+
+#: 20 digits are what 64 bits hold.
+_DIGITS = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """Readings, one for one; `problem` has the code of those that do not convert, otherwise None."""
+
+    readings: pd.DataFrame
+    problem: np.ndarray
+
+
+def in_route_units(decoded: Decoded, route: Route) -> Decoded:
+    """The readings in the units that the route names; one that names no unit is taken to be in it already."""
+    readings = decoded.readings.assign(source_unit=pd.Series(None, index=decoded.readings.index, dtype=object))
+    if not route.units or readings.empty:
+        return replace(decoded, readings=readings)
+    wanted = _wanted(readings["metric"], route)
+    unit = readings["unit"].to_numpy(object)
+    silent = pd.isna(unit) & pd.notna(wanted)
+    readings["unit"] = pd.Series(np.where(silent, wanted, unit), index=readings.index, dtype=object)
+    converted = in_units(readings, wanted)
+    bad = np.flatnonzero(pd.notna(converted.problem))
+    refusals = [
+        Refusal(int(row["message"]), int(row["ordinal"]), code, unit_sentence(code, row["unit"], want, "route"))
+        for row, code, want in zip(
+            readings.iloc[bad][["message", "ordinal", "unit"]].to_dict("records"),
+            converted.problem[bad],
+            wanted[bad],
+            strict=True,
+        )
+    ]
+    kept = converted.readings[pd.isna(converted.problem)]
+    return replace(decoded, readings=kept, refusals=[*decoded.refusals, *refusals])
+
+
+def unit_of_route(metric: str, route: Route) -> str | None:
+    """The unit that the route names for a metric: that of the first pattern that matches."""
+    return next((unit for pattern, unit in route.units.items() if fnmatchcase(metric, pattern)), None)
+
+
+def in_units(readings: pd.DataFrame, wanted: np.ndarray) -> Converted:
+    """Converts what names another unit than `wanted` (str or None, one a reading); without one of them: as it is."""
+    problem = np.full(len(readings), None, dtype=object)
+    unit = readings["unit"].to_numpy(object)
+    other = pd.notna(unit) & pd.notna(wanted) & (unit != wanted)
+    places = np.flatnonzero(other)
+    places = places[[isinstance(one, str) for one in unit[places]]] if len(places) else places
+    if not len(places):
+        return Converted(readings, problem)
+    value, text = readings["value"].to_numpy(np.float64).copy(), readings["text"].to_numpy(object).copy()
+    source, unit = readings["source_unit"].to_numpy(object).copy(), unit.copy()
+    for (said, asked), rows in _pairs(unit, wanted, places):
+        verdict = conversion(said, asked)
+        if isinstance(verdict, str):
+            problem[rows] = verdict
+            continue
+        _convert(value, text, rows, verdict)
+        source[rows] = np.where(pd.isna(source[rows]), said, source[rows])
+        unit[rows] = asked
+    # Finite before, and beyond a float in the unit that is wanted.
+    lost = np.isinf(value) & np.isfinite(readings["value"].to_numpy(np.float64))
+    problem[lost] = INCOMPATIBLE_UNIT
+    columns = {"value": value, "text": text, "unit": unit, "source_unit": source}
+    for name, column in columns.items():
+        column[lost] = readings[name].to_numpy()[lost]
+    changed = {name: pd.Series(column, readings.index, column.dtype) for name, column in columns.items()}
+    return Converted(readings.assign(**changed), problem)
+
+
+def _wanted(metric: pd.Series, route: Route) -> np.ndarray:
+    codes, metrics = pd.factorize(metric)
+    units = [unit_of_route(name, route) if isinstance(name, str) else None for name in metrics.tolist()]
+    # Code -1 is None: the last place.
+    return np.array([*units, None], dtype=object)[codes]
+
+
+def _pairs(unit: np.ndarray, wanted: np.ndarray, places: np.ndarray) -> list[tuple[tuple[str, str], np.ndarray]]:
+    said, units = pd.factorize(unit[places])
+    asked, targets = pd.factorize(wanted[places])
+    pair, of = np.unique(said * len(targets) + asked, return_inverse=True)
+    return [
+        ((units[one // len(targets)], targets[one % len(targets)]), places[of == number])
+        for number, one in enumerate(pair.tolist())
+    ]
+
+
+def _convert(value: np.ndarray, text: np.ndarray, rows: np.ndarray, how: Conversion) -> None:
+    """In place. Integers past 2^53 have their digits in `text`, and stay exact if what they become is an integer."""
+    if how.changes_nothing:
+        return
+    value[rows] = how.column(value[rows])
+    for row in rows[pd.notna(text[rows]) & ~np.isnan(value[rows])].tolist():
+        if not _DIGITS.fullmatch(text[row]):
+            continue
+        exact = how.integer(int(text[row]))
+        value[row] = float(exact)
+        whole = exact.denominator == 1 and abs(exact) > EXACT_INTEGER and LEAST_INTEGER <= exact <= GREATEST_INTEGER
+        text[row] = str(exact) if whole else None
