@@ -77,7 +77,7 @@ def joined(refusals: list[Refusal]) -> list[Refusal]:
     by_place: defaultdict[tuple[int, int], list[Refusal]] = defaultdict(list)
     for refusal in refusals:
         by_place[refusal.message, refusal.ordinal].append(refusal)
-    return [_one(same) for same in by_place.values()]
+    return [same[0] if len(same) == 1 else _one(same) for same in by_place.values()]
 
 
 def _one(refusals: list[Refusal]) -> Refusal:
@@ -91,18 +91,19 @@ def _of_route(readings: pd.DataFrame, contract: Contract, source_of: np.ndarray)
     cells = cells_of(readings, contract, places)
     failed = failures(schema_of(contract.work_unit, contract.sensor, tuple(cells)), cells)
     refused = np.unique(np.concatenate([np.empty(0, np.int64), *failed.values()]))
-    rows = dict(
-        zip(refused.tolist(), readings.iloc[refused].assign(rule=places[refused]).to_dict("records"), strict=True)
-    )
-    refusals = [
-        Refusal(rows[place]["message"], rows[place]["ordinal"], code, sentence(rows[place], contract))
-        for column, (code, sentence) in RULES.items()
-        for place in failed.get(column, np.empty(0, np.int64)).tolist()
-    ]
+    refusals = list(_refusals(readings.iloc[refused].assign(rule=places[refused]), failed, contract))
     passed = np.ones(len(readings), dtype=bool)
     passed[refused] = False
     refusals += _too_fast(readings[passed].reset_index(drop=True), contract, places[passed], source_of)
     return joined([*refusals, *_missing(readings, contract, places)])
+
+
+def _refusals(refused: pd.DataFrame, failed: dict[str, np.ndarray], contract: Contract) -> Iterator[Refusal]:
+    """One a failing cell; `refused` are the readings with one, under their places."""
+    rows = dict(zip(refused.index.tolist(), refused.to_dict("records"), strict=True)) if failed else {}
+    for column, (code, sentence) in RULES.items():
+        for place in failed[column].tolist() if column in failed else ():
+            yield Refusal(rows[place]["message"], rows[place]["ordinal"], code, sentence(rows[place], contract))
 
 
 def _too_fast(
@@ -113,15 +114,14 @@ def _too_fast(
     if np.isnan(limit).all():
         return
     over, before = excess(readings, limit, source_of)
-    failed = failures(schema_of(None, None, ("excess",)), {"excess": pd.Series(over)}).get(
-        "excess", np.empty(0, np.int64)
-    )
-    for place, row in zip(failed.tolist(), readings.iloc[failed].to_dict("records"), strict=True):
-        earlier = readings.iloc[before[place]]
-        detail = (
-            f"{_cell(row)} is more than {limit[place]:g} a second away from {earlier['value']}, "
-            f"{(row['time'] - earlier['time']) / 1_000_000:g} s before"
-        )
+    failed = failures(schema_of(None, None, ("excess",)), {"excess": pd.Series(over)}).get("excess")
+    if failed is None:
+        return
+    earlier = readings.iloc[before[failed]]
+    compared = {"limit": limit[failed], "then": earlier["value"].to_numpy(), "at": earlier["time"].to_numpy()}
+    for row in readings.iloc[failed].assign(**compared).to_dict("records"):
+        seconds = (row["time"] - row["at"]) / 1_000_000
+        detail = f"{_cell(row)} is more than {row['limit']:g} a second away from {row['then']}, {seconds:g} s before"
         yield Refusal(row["message"], row["ordinal"], "contract_rate", detail)
 
 

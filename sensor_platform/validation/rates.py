@@ -38,10 +38,8 @@ def excess(readings: pd.DataFrame, limit: np.ndarray, source_of: np.ndarray) -> 
 
 def _series(readings: pd.DataFrame, source_of: np.ndarray) -> np.ndarray:
     """A number for each different series of each micro-batch."""
-    keys = pd.DataFrame(
-        {
-            "source": source_of[readings["message"].to_numpy(np.int64)],
-            **{name: readings[name].to_numpy(object) for name in ("work_unit", "sensor", "metric")},
-        }
-    )
-    return keys.groupby(list(keys), dropna=False, sort=False).ngroup().to_numpy(np.int64)
+    code: np.ndarray = source_of[readings["message"].to_numpy(np.int64)].astype(np.int64)
+    for name in ("work_unit", "sensor", "metric"):
+        codes, different = pd.factorize(readings[name])
+        code = code * (len(different) + 1) + codes + 1  # -1 is None
+    return code

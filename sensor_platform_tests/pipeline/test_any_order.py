@@ -23,7 +23,9 @@ from sensor_platform_tests.pipeline.staged import HOUR, Message, load, new_stagi
 
 #: Event times lie in an hour of their own; few, so that readings meet.
 EVENT = datetime(2026, 11, 23, 8, 59, 58, tzinfo=UTC)
-VARIANTS = ["", ", text: true", ", text: true, allow_nan: true", ", ignore: true"]
+#: `other` is in no message.
+CONTRACT = "{version: 1, sensor: p1, metrics: {value: {maximum: 1, max_rate_per_s: 0.5}, other: {required: true}}}"
+VARIANTS = ["", ", text: true", f", contract: {CONTRACT}", ", text: true, allow_nan: true", ", ignore: true"]
 
 times = st.integers(0, 3).map(lambda second: (EVENT + timedelta(seconds=second)).isoformat())
 values = st.sampled_from([1, 1.0, 2, 0.0, -0.0, "warm", "NaN", 2**60 + 1, None, True])
@@ -126,7 +128,7 @@ def assert_the_first_stands(database: Database) -> None:
 @given(
     plan=micro_batches,
     steps=steps,
-    final=st.integers(0, 2),
+    final=st.integers(0, 3),
     conflicts=st.sampled_from(["all", "first", "last"]),
     mend=st.booleans(),
     seed=st.integers(0, 100),
@@ -152,7 +154,7 @@ def test_any_order_of_loads_backfills_and_retries_ends_in_one_clean_pass(
     for what, hour, variant in steps:
         if what == "retry":
             later = datetime.now(UTC) + timedelta(days=400)
-            retry(database, variants[variant], settings=Settings(), now=later)
+            retry(database, variants[variant], settings=Settings(home=tmp_path), now=later)
         elif what == "rollup":
             roll_up_marked(database)
         else:

@@ -266,7 +266,7 @@ def group(*found: list[list[dict[str, Any]]]) -> tuple[pd.DataFrame, np.ndarray]
     return readings_of(*rows), np.repeat(np.arange(len(found)), [len(micro_batch) for micro_batch in found])
 
 
-@settings(max_examples=40)  # of some 50 ms each
+@settings(max_examples=25)  # of some 50 ms each
 @given(micro_batches)
 def test_a_verdict_does_not_depend_on_the_other_micro_batches_of_a_group(found: Any) -> None:
     together = breaches(group(*found)[0], EVERY_RULE, group(*found)[1])
