@@ -1,6 +1,7 @@
 """`sensor-platform process`: load what is pending, without the daemon."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import click
 
@@ -14,6 +15,7 @@ def process(as_json: bool) -> None:
     """Decodes, validates and loads every sealed micro-batch that is not in the ledger."""
     from sensor_platform.cli.output import emit_json, print_table
     from sensor_platform.database.migrate import upgrade
+    from sensor_platform.dead_letters.rebirths import try_to_ask
     from sensor_platform.embedded.status import count
     from sensor_platform.pipeline.process import process as process_pending
     from sensor_platform.routes.file import load_routes
@@ -25,6 +27,7 @@ def process(as_json: bool) -> None:
         upgrade(database)
         staging = open_staging(settings)
         report = process_pending(staging, database, routes, settings=settings)
+        try_to_ask(database, settings, now=datetime.now(UTC))
         pending = count(staging, database).pending
     loaded, readings = asdict(report.messages), asdict(report.readings)
     # As in status: what was found is what was loaded and what is left, being in open files.

@@ -259,6 +259,15 @@ dead_letter = sa.Table(
     comment="Messages, or readings of them, that were refused",
 )
 
+rebirth_request = sa.Table(
+    "rebirth_request",
+    metadata,
+    sa.Column("topic", sa.Text(collation="C"), primary_key=True, comment="where the node listens for commands"),
+    sa.Column("asked_at", Timestamp, nullable=False, comment="the last time"),
+    sa.Column("times", sa.BigInteger, nullable=False, server_default="1"),
+    comment="Sparkplug nodes that were asked to be born again",
+)
+
 changed_bucket = sa.Table(
     "changed_bucket",
     metadata,

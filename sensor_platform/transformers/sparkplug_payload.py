@@ -11,6 +11,7 @@ from sensor_platform.transformers.contract import Quality
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import shown
 from sensor_platform.transformers.sparkplug_b.sparkplug_b_pb2 import Payload
+from sensor_platform.transformers.sparkplug_values import BOOLEAN
 
 #: Which field a value came in, by the name of the field.
 KINDS = {
@@ -121,6 +122,13 @@ def _within(number: int, what: str) -> int:
     if number > GREATEST:
         raise RefusedValueError("invalid_sparkplug", f"the {what} {number} does not fit in 63 bits")
     return number
+
+
+def rebirth_command() -> bytes:
+    """Asks a node to send its births again."""
+    command = Payload()
+    command.metrics.add(name="Node Control/Rebirth", datatype=BOOLEAN, boolean_value=True)
+    return command.SerializeToString()
 
 
 def as_arrays(rows: Rows) -> dict[str, np.ndarray]:

@@ -71,3 +71,9 @@ def place_of(topic: str) -> Place:
     if type_ is Type.UNKNOWN or len(levels) != count or not all(levels):
         return Place(topic, Type.UNKNOWN)
     return Place(topic, type_, levels[1], levels[3], levels[4] if count == 5 else None)
+
+
+def command_topic(place: Place) -> str:
+    """Where the node of `place` listens for commands."""
+    before = place.topic.split("/")[: place.topic.split("/").index(NAMESPACE)]
+    return "/".join([*before, NAMESPACE, place.group, "NCMD", place.node])

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -114,6 +115,7 @@ def readings_and_dead_letters(
     context: dg.AssetExecutionContext, config: ReadingsConfig, platform: dg.ResourceParam[Platform]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Decode, validate and load the micro-batches of a range of received hours."""
+    from sensor_platform.dead_letters.rebirths import try_to_ask
     from sensor_platform.pipeline.accounting import mismatches
     from sensor_platform.pipeline.process import DamagedMicroBatchesError, process
 
@@ -136,6 +138,8 @@ def readings_and_dead_letters(
             asset_key=names.READINGS, check_name=READABLE, passed=False, description=str(err)
         )
     _tell_hours(context, platform)
+    if mode is Mode.NEW:
+        try_to_ask(platform.database, platform.settings, now=datetime.now(UTC))
     found = mismatches(platform.database, run_id=context.run.run_id)
     accounted = accounted_for(found, key=dg.AssetCheckKey(names.READINGS, ACCOUNTED_FOR))
     yield dg.MaterializeResult(
