@@ -70,6 +70,9 @@ def _metric(metric: Any) -> dict[str, Any]:
     try:
         which = metric.WhichOneof("value")
         kind, bits, text = _value(metric, which)
+        # The C parser of protobuf gives bytes for a string that is not UTF-8, others raise.
+        if isinstance(metric.name, bytes) or isinstance(text, bytes):
+            raise RefusedValueError("invalid_sparkplug", "a name or text is not valid UTF-8")
         properties = dict(_properties(metric.properties)) if metric.HasField("properties") else {}
         return {
             "name": metric.name if metric.HasField("name") and metric.name else None,
