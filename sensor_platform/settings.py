@@ -211,6 +211,25 @@ class DeadLetterSettings(_Section):
     )
 
 
+class TransformerSettings(_Section):
+    """Formats of your own: where they may come from, and what they may use."""
+
+    folder: Path | None = Field(
+        None,
+        alias="SENSOR_PLATFORM_TRANSFORMERS",
+        description="folder whose *.py files bring formats; only you or root may write it; empty: none",
+    )
+    timeout_s: float = Field(
+        10, alias="TRANSFORMER_TIMEOUT_S", gt=0, description="seconds that a call of a custom transformer may take"
+    )
+    memory_bytes: int = Field(
+        1_073_741_824,
+        alias="TRANSFORMER_MEMORY_BYTES",
+        ge=16_777_216,
+        description="bytes that custom transformers may use beyond what their process starts with",
+    )
+
+
 class ApiSettings(_Section):
     """Ports of what people open in a browser, and the channels of the live stream."""
 
@@ -251,6 +270,7 @@ class Settings(_Section):
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
     dead_letters: DeadLetterSettings = Field(default_factory=DeadLetterSettings)
+    transformers: TransformerSettings = Field(default_factory=TransformerSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
 
     @model_validator(mode="after")
@@ -264,6 +284,7 @@ SECTIONS: dict[str, type[_Section]] = {
     "mqtt": MqttSettings,
     "health": HealthSettings,
     "dead_letters": DeadLetterSettings,
+    "transformers": TransformerSettings,
     "api": ApiSettings,
 }
 

@@ -20,11 +20,12 @@ from sensor_platform.staging.format import SCHEMA
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.compression import unpacked
 from sensor_platform.transformers.contract import WHOLE_MESSAGE, Decoded, PayloadColumn, Refusal
-from sensor_platform.transformers.definitions import Definition, Definitions, check_definitions
-from sensor_platform.transformers.keeping import kept_contract, no_readings
+from sensor_platform.transformers.custom import decode_custom, version_of
+from sensor_platform.transformers.definitions import Definition, Definitions
+from sensor_platform.transformers.guarded import after, decode_guarded, joined
+from sensor_platform.transformers.keeping import no_readings
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import is_storable, shown
-from sensor_platform.transformers.per_payload import failure
 
 #: Unpacked bytes that are decoded together.
 PIECE_BYTES = 64 * 1024 * 1024
@@ -111,7 +112,7 @@ def decode(
     readings = _in_order(frames)
     ignored |= _only_defining(definitions, readings, refusals, len(messages))
     refusals += _refuse_silent(open_rows & ~ignored, readings, refusals)
-    formats = {route.format for route in used.values()}
+    formats = {route.format: route for route in used.values()}
     names = [v.route.name if v.route is not None else None for v in verdicts]
     return DecodedMessages(
         readings=readings,
@@ -120,7 +121,7 @@ def decode(
         ignored=ignored,
         route_of=[names[index] for index in topic_of.tolist()],
         route_versions={name: route.version for name, route in used.items()},
-        transformer_versions={name: registry.get(name).version for name in sorted(formats & set(registry.known()))},
+        transformer_versions={name: version_of(formats[name]) for name in sorted(formats)},
         definitions={name: found for name, found in definitions.items() if found},
     )
 
@@ -242,9 +243,9 @@ def _decode_packed(column: PayloadColumn, route: Route, max_bytes: int) -> Decod
     parts: list[Decoded] = []
     for places, payloads, refused in _unpacked_pieces(column, route, max_bytes):
         taken = np.array(places, dtype=np.int64)
-        piece = replace(_after(column, parts).take(taken), payloads=payloads)
+        piece = replace(after(column, parts).take(taken), payloads=payloads)
         parts += [Decoded(no_readings(), refused), _decode_guarded(piece, route).moved(taken)]
-    return _joined(parts)
+    return joined(parts)
 
 
 def _unpacked_pieces(
@@ -269,38 +270,11 @@ def _unpacked_pieces(
     yield places, payloads, refused
 
 
-def _after(column: PayloadColumn, parts: list[Decoded]) -> PayloadColumn:
-    """The column for who comes after `parts` of it, and knows what they defined."""
-    found = [definition for part in parts for definition in part.definitions]
-    return replace(column, definitions=column.definitions.overlaid(found))
-
-
-def _joined(parts: list[Decoded]) -> Decoded:
-    return Decoded(
-        pd.concat([part.readings for part in parts], ignore_index=True),
-        [refusal for part in parts for refusal in part.refusals],
-        [definition for part in parts for definition in part.definitions],
-        [message for part in parts for message in part.ignored],
-    )
-
-
 def _decode_guarded(column: PayloadColumn, route: Route) -> Decoded:
-    """The transformer on the column; on halves of it where it raises, until the guilty message stands alone."""
-    if not len(column):
-        return Decoded(no_readings())
-    try:
-        decoded = registry.get(route.format).transform(column, route)
-        if route.format not in registry.BUILT_IN:
-            return kept_contract(decoded, len(column))
-        check_definitions(decoded.definitions, len(column))
-        return decoded
-    except Exception as err:  # noqa: BLE001 - a transformer may be anybody's code: the message is refused, its bytes stay
-        if len(column) == 1:
-            return Decoded(no_readings(), [Refusal(0, WHOLE_MESSAGE, "transformer_failed", failure(err))])
-    parts: list[Decoded] = []
-    for half in np.array_split(np.arange(len(column)), 2):
-        parts.append(_decode_guarded(_after(column, parts).take(half), route).moved(half))
-    return _joined(parts)
+    """Formats that come along are decoded here, all others in a worker process."""
+    if route.format in registry.BUILT_IN:
+        return decode_guarded(column, route, registry.get(route.format))
+    return decode_custom(column, route)
 
 
 def _without_retained(decoded: Decoded, messages: pa.Table, route: Route) -> tuple[Decoded, np.ndarray]:

@@ -16,9 +16,9 @@ from sensor_platform.pipeline.message import OneMessage
 from sensor_platform.routes.filters import METRIC
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.routes.nearest import nearest
-from sensor_platform.transformers import registry
 from sensor_platform.transformers.compression import unpacked
 from sensor_platform.transformers.contract import Refusal
+from sensor_platform.transformers.custom import version_of
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.validation.contracts import with_contracts
 from sensor_platform.validation.readings import Validated, validate
@@ -94,7 +94,7 @@ def _steps(
         yield step
         if not step.ok:
             return
-    version = registry.get(route.format).version
+    version = version_of(route)
     yield Step("format", True, (f"{route.format}, transformer version {version}",))
     captured = (route.match(message.topic_text) or {}).get(METRIC)
     names = (str(name) for name in decoded.readings["metric"])

@@ -23,7 +23,7 @@ from sensor_platform.transformers.mapping import DocumentOptions, ValueOption
 from sensor_platform.transformers.numbers import shown
 from sensor_platform.transformers.packed import plain, read_cbor
 from sensor_platform.transformers.paths import NOTHING, every, look_up, parse_path
-from sensor_platform.transformers.registry import options_of
+from sensor_platform.transformers.registry import FormatOptions, options_of
 
 TIME_FIELDS = ("timestamp", "time", "ts")
 BESIDE_A_VALUE = {"metric": "the metric's name", "unit": "unit", "quality": "quality"}
@@ -74,11 +74,16 @@ def fields(payload: bytes, route: Route, metrics: set[str]) -> list[Field]:
 def conversions(route: Route, found: list[Field]) -> list[str]:
     """What the route's options do to values, a sentence a metric; of patterns of leaves, those that match what is
     there."""
-    model = registry.get(route.format).options
+    model = _options_model(route)
     options = options_of(route, model) if model is not None else None
     named = [(str(getattr(each, "metric", None) or getattr(each, "name", "")), each) for each in _listed(options)]
     named = [(name, each) for name, each in named if not isinstance(each, _Named) or each.matches(found)]
     return [f"{name}: {said}" for name, each in named if (said := _conversion(each))]
+
+
+def _options_model(route: Route) -> type[FormatOptions] | None:
+    """Of formats that come along: what others make of their options is theirs, and runs in a worker."""
+    return registry.get(route.format).options if route.format in registry.BUILT_IN else None
 
 
 def _rows(payload: bytes, options: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -94,7 +99,7 @@ def _rows(payload: bytes, options: Mapping[str, Any]) -> Iterator[dict[str, str]
 
 
 def _of_document(document: Any, route: Route, metrics: set[str]) -> Iterator[Field]:
-    model = registry.get(route.format).options
+    model = _options_model(route)
     options = options_of(route, model) if model is not None and issubclass(model, DocumentOptions) else None
     if options is None or options.mapper is None:
         elements = document if type(document) is list else [document]

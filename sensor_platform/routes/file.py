@@ -3,17 +3,14 @@
 `routes.yaml:14: route "press-3": unknown format "modbsu". Did you mean "modbus"? Known: binary, csv, json, modbus.`
 """
 
-import importlib
 import importlib.resources
-import sys
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -23,10 +20,11 @@ from sensor_platform.routes.contract import Contract, contract_problem
 from sensor_platform.routes.filters import CAPTURES, TopicFilter, parse_filter
 from sensor_platform.routes.included import Included, families, parse_entry
 from sensor_platform.routes.model import Compression, Conflicts, Retained, Route, Routes, Silent
+from sensor_platform.routes.sources import FormatSources
 from sensor_platform.routes.wording import did_you_mean
-from sensor_platform.settings import Settings
+from sensor_platform.settings import Settings, TransformerSettings
 from sensor_platform.transformers import registry
-from sensor_platform.transformers.registry import FormatOptions
+from sensor_platform.transformers.worker import Format, FormatSourceError, call_worker
 
 ROUTE_FILE = "routes.yaml"
 TOP_KEYS = ("routes", "include", "transformers", "contracts")
@@ -58,7 +56,9 @@ _TYPE_NAMES: dict[type | UnionType, str] = {
 
 
 def load_routes(settings: Settings, *, with_transformers: bool = True) -> Routes:
-    """The routes of the settings. `with_transformers=False`: neither import the file's modules nor check formats.
+    """The routes of the settings. `with_transformers=False`: neither import formats of one's own nor check formats.
+
+    They are imported in a worker process, never in this one.
 
     Raises:
         ConfigurationError: one line with file, line, route and what is accepted.
@@ -66,13 +66,21 @@ def load_routes(settings: Settings, *, with_transformers: bool = True) -> Routes
     path = route_file(settings)
     if path is None:
         text = importlib.resources.files("sensor_platform.routes").joinpath("default.yaml").read_text(encoding="utf-8")
-        return parse_routes(text, source="default.yaml", with_transformers=with_transformers)
+        return parse_routes(
+            text, source="default.yaml", with_transformers=with_transformers, transformers=settings.transformers
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
         reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
         raise ConfigurationError(f"{path}: cannot read the route file: {reason}") from err
-    return parse_routes(text, source=str(path), folder=path.parent, with_transformers=with_transformers)
+    return parse_routes(
+        text,
+        source=str(path),
+        folder=path.parent,
+        with_transformers=with_transformers,
+        transformers=settings.transformers,
+    )
 
 
 def route_file(settings: Settings) -> Path | None:
@@ -84,10 +92,24 @@ def route_file(settings: Settings) -> Path | None:
 
 
 def parse_routes(
-    text: str, *, source: str = ROUTE_FILE, folder: Path | None = None, with_transformers: bool = True
+    text: str,
+    *,
+    source: str = ROUTE_FILE,
+    folder: Path | None = None,
+    with_transformers: bool = True,
+    transformers: TransformerSettings | None = None,
 ) -> Routes:
     """The routes of a YAML text; `source` names it in errors, `folder` is where its modules are looked for too."""
-    return _Reader(source, folder, with_transformers).read(text)
+    return _Reader(source, folder, with_transformers, _limited(transformers or TransformerSettings())).read(text)
+
+
+def _limited(transformers: TransformerSettings) -> FormatSources:
+    folder = transformers.folder
+    return FormatSources(
+        folder=folder.absolute() if folder is not None else None,
+        timeout_s=transformers.timeout_s,
+        memory_bytes=transformers.memory_bytes,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +123,18 @@ class _Placed:
 
 class _Reader:
     def __init__(
-        self, source: str, folder: Path | None, with_transformers: bool, included: Included | None = None
+        self,
+        source: str,
+        folder: Path | None,
+        with_transformers: bool,
+        sources: FormatSources,
+        included: Included | None = None,
     ) -> None:
         self.source = source
         self.folder = folder
         self.with_transformers = with_transformers
+        self.sources = sources  # of the files before, and then of this one
+        self.custom: list[str] = []  # formats that they bring
         self.included = included
         self.contracts: dict[str, dict[str, Any]] = {}
 
@@ -113,7 +142,8 @@ class _Reader:
         document = self._parse(text)
         placed = self._placed(document)
         self._check_unique(placed)
-        return Routes([each.route for each in placed], source=self.source)
+        # All are of the sources of all, since there is one worker for them.
+        return Routes([replace(each.route, sources=self.sources) for each in placed], source=self.source)
 
     def _placed(self, document: Any) -> list[_Placed]:
         """The routes of the file, and of those that it includes."""
@@ -122,7 +152,8 @@ class _Reader:
         ):
             raise self._error(1, 'a route file is a mapping with a list under "routes"')
         self._known_keys(document, TOP_KEYS, "")
-        if self.with_transformers:
+        self.sources = self._with_modules(document)
+        if self.with_transformers and (self.sources.modules or self.sources.folder is not None):
             self._import_transformers(document)
         self._read_contracts(document)
         entries = document.get("routes", CommentedSeq())
@@ -148,9 +179,10 @@ class _Reader:
             line = _line(entries, index)
             included, text = self._text_of(entry, line)
             folder = None if included.is_family or self.folder is None else (self.folder / included.file).parent
-            reader = _Reader(included.source, folder, self.with_transformers, included)
+            reader = _Reader(included.source, folder, self.with_transformers, self.sources, included)
             for each in reader._placed(reader._parse(text)):
                 yield _Placed(each.route, line, f"of {included.source}:{each.line}")
+            self.sources = reader.sources
 
     def _text_of(self, entry: Any, line: int) -> tuple[Included, str]:
         try:
@@ -230,24 +262,36 @@ class _Reader:
             if entry.get("ignore"):
                 return
             raise self._error(line, f"{who}: format is missing. Known: {', '.join(registry.known())}")
-        if self.with_transformers and entry["format"] not in registry.known():
-            problem = f'{who}: unknown format "{entry["format"]}".{did_you_mean(entry["format"], registry.known())}'
+        name, known = entry["format"], sorted({*registry.known(), *self.custom})
+        if self.with_transformers and name not in known:
+            problem = f'{who}: unknown format "{name}".{did_you_mean(name, known)}'
             raise self._error(_line(entry, "format"), problem)
+        if self.with_transformers and name not in registry.known_here():
+            error = self._described(name).error
+            if error is not None:
+                raise self._error(_line(entry, "format"), f'{who}: format "{name}": {error}')
+
+    def _described(self, name: str) -> Format:
+        return call_worker(self.sources, lambda worker: worker.describe(name))
 
     def _check_options(self, entry: CommentedMap, line: int, who: str) -> None:
         if not self.with_transformers or "format" not in entry:
             return
-        model = registry.get(entry["format"]).options
-        if model is None:
-            return
         given = entry.get("options", CommentedMap())
-        try:
-            model.model_validate(_plain(given))
-        except ValidationError as err:
-            # Where an option takes a text or a list, each of the two complains: the one that came further is meant.
-            first = max(err.errors(include_url=False), key=lambda error: len(error["loc"]))
-            at = _deepest_line(given, first["loc"], _line(entry, "options") if "options" in entry else line)
-            raise self._error(at, f"{who}: {_option_problem(model, first)}") from err
+        problem, known = self._problem(entry["format"], _plain(given))
+        if problem is not None:
+            at = _deepest_line(given, problem["loc"], _line(entry, "options") if "options" in entry else line)
+            raise self._error(at, f"{who}: {_option_problem(problem, known)}")
+
+    def _problem(self, name: str, options: dict[str, Any]) -> tuple[Mapping[str, Any] | None, Collection[str]]:
+        """What a format says against options, if anything, and the names that it knows."""
+        if name in registry.known_here():
+            model = registry.get(name).options
+            return (None, ()) if model is None else (registry.first_problem(model, options), model.model_fields)
+        if not self._described(name).checks_options:
+            return None, ()
+        said = call_worker(self.sources, lambda worker: worker.check_options(name, options))
+        return said.get("problem"), said.get("known", ())
 
     def _read_contracts(self, document: CommentedMap) -> None:
         """Those that routes name, each checked whether a route does so or not."""
@@ -305,18 +349,27 @@ class _Reader:
             names[route.name] = each.where
             filters[subscription] = route.name
 
-    def _import_transformers(self, document: CommentedMap) -> None:
+    def _with_modules(self, document: CommentedMap) -> FormatSources:
+        """The sources so far, and what this file names under `transformers`."""
         modules = document.get("transformers", CommentedSeq())
         if not isinstance(modules, CommentedSeq) or not all(isinstance(module, str) for module in modules):
             raise self._error(_line(document, "transformers"), "transformers is a list of Python modules")
-        if modules and self.folder is not None and str(self.folder.absolute()) not in sys.path:
-            sys.path.append(str(self.folder.absolute()))
-        for index, module in enumerate(modules):
-            try:
-                importlib.import_module(module)
-            except Exception as err:  # a module of the user may raise anything
-                problem = f'transformers: module "{module}" cannot be imported: {type(err).__name__}: {err}'
-                raise self._error(_line(modules, index), problem) from err
+        beside = [self.folder.absolute()] if modules and self.folder is not None else []
+        return replace(
+            self.sources,
+            modules=tuple(dict.fromkeys([*self.sources.modules, *modules])),
+            beside=tuple(dict.fromkeys([*self.sources.beside, *beside])),
+        )
+
+    def _import_transformers(self, document: CommentedMap) -> None:
+        """In the worker, which then has them for decoding."""
+        try:
+            self.custom = call_worker(self.sources, lambda worker: worker.registered)
+        except FormatSourceError as err:
+            modules = document.get("transformers", ())
+            if err.module not in modules:
+                raise
+            raise self._error(_line(modules, modules.index(err.module)), err.problem) from err
 
     def _error(self, line: int, problem: str) -> ConfigurationError:
         return ConfigurationError(f"{self.source}:{line}: {problem}")
@@ -339,13 +392,13 @@ def _deepest_line(node: Any, path: Sequence[int | str], line: int) -> int:
     return line
 
 
-def _option_problem(model: type[FormatOptions], error: ErrorDetails) -> str:
+def _option_problem(error: Mapping[str, Any], known: Collection[str]) -> str:
     steps = [str(step) for step in error["loc"]]
     where = ".".join(
         ["options", *(step for step in steps if not step.startswith(("function-", "tuple[", "FieldOption")))]
     )
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"{where} is unknown.{did_you_mean(str(error['loc'][0]), model.model_fields)}"
+        return f"{where} is unknown.{did_you_mean(str(error['loc'][0]), known)}"
     if error["type"] == "missing":
         return f"{where} is missing"
     return f"{where}: {error['msg']}"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sensor_platform.routes.contract import Contract
 from sensor_platform.routes.filters import TopicFilter, covers, disjoint, overlaps, parse_filter
+from sensor_platform.routes.sources import FormatSources
 
 Conflicts = Literal["all", "first", "last"]
 Retained = Literal["accept", "ignore"]
@@ -38,17 +39,24 @@ class Route:
     units: Mapping[str, str] = field(default_factory=dict, hash=False)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     contract: Mapping[str, Any] | None = field(default=None, hash=False)
+    #: Not part of the definition: the same route is the same wherever its format's code lies.
+    sources: FormatSources = field(default=FormatSources(), compare=False, repr=False)
 
     @cached_property
     def topic_filter(self) -> TopicFilter:
         return parse_filter(self.filter)
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What the route file says of it, as plain values."""
+        return {name: value for name, value in asdict(self).items() if name != "sources"}
+
     @cached_property
     def version(self) -> str:
         """Short hash of the definition: readings made by another definition of the same name can be told apart."""
         # What is not said is left out: a key that comes with a later release changes no version.
-        unsaid = asdict(Route("", ""))
-        said = {name: value for name, value in asdict(self).items() if value != unsaid[name]}
+        unsaid = Route("", "").definition
+        said = {name: value for name, value in self.definition.items() if value != unsaid[name]}
         # The order inside of options stays: of `wide.values` the first pattern that matches counts.
         canonical = json.dumps(dict(sorted(said.items())), default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

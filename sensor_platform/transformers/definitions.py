@@ -62,6 +62,11 @@ class Definitions:
         self.expect([key])
         return self._found[key]
 
+    def find(self, keys: Collection[str]) -> Mapping[str, Sequence[Definition]]:
+        """Those of `keys`, as another process asks for them."""
+        self.expect(keys)
+        return {key: self.of(key) for key in keys}
+
     def taken(self, places: np.ndarray) -> "Definitions":
         """The same for a column of only the messages at `places`, which rise."""
 

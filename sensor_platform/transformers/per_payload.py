@@ -18,13 +18,26 @@ PayloadFunction = Callable[[bytes, str, datetime], Iterable[dict[str, Any]]]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def decode_each(function: PayloadFunction, column: PayloadColumn, route: "Route") -> Decoded:
-    """Calls `function` for each message; one that it raises for is refused alone."""
+def decode_each(
+    function: PayloadFunction, column: PayloadColumn, route: "Route", *, began: Callable[[int, int], None] | None = None
+) -> Decoded:
+    """Calls `function` for each message; one that it raises for is refused alone.
+
+    Args:
+        began: told the place of each message, and 1, before the function gets it; what watches us knows the guilty one.
+
+    Raises:
+        MemoryError: the process is at its limit; what it holds beside is not known.
+    """
     table = ReadingTable(column, route, names_sensors=True, any_number=True)
     for message, payload in enumerate(column.payloads):
+        if began is not None:
+            began(message, 1)
         received_at = _EPOCH + timedelta(microseconds=int(column.received_at[message]))
         try:
             elements = list(function(payload, column.topics[message], received_at))
+        except MemoryError:
+            raise
         except Exception as err:  # noqa: BLE001 - code of the user, on bytes of anybody: the message alone is refused
             table.refuse(message, "transformer_failed", failure(err))
             continue

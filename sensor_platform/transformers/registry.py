@@ -1,6 +1,8 @@
 """The formats by name. Those that come along are imported on first use: the collector reads routes without pandas.
 
-A format of your own is a decorated function in a module that the route file names under `transformers:`:
+A format of your own is a decorated function in a module that the route file names under `transformers:`, in a file of
+the folder SENSOR_PLATFORM_TRANSFORMERS, or in an installed package (entry point of the group
+`sensor_platform.transformers`). None of them is imported here: `worker_main.py` does, in a process of its own.
 
     @transformer("press-log")
     def press_log(payload: bytes, topic: str, received_at: datetime) -> Iterable[dict[str, Any]]:
@@ -9,13 +11,17 @@ A format of your own is a decorated function in a module that the route file nam
 """
 
 import importlib
+import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from sensor_platform.routes.model import Route
     from sensor_platform.transformers.contract import Transformer
 
@@ -30,6 +36,8 @@ BUILT_IN = {
 
 #: Formats that know by themselves which sensor a message is of: their routes need not say it.
 NAMES_SENSORS = frozenset({"sparkplug"})
+#: Installed packages name their formats in it: `press-log = "plant_formats:press_log"`.
+ENTRY_POINTS = "sensor_platform.transformers"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,12 +56,14 @@ class Registered:
     """A format: its transformer, and the version that the ledger notes beside what it made.
 
     options: the model of what routes say under `options`; None: whatever they like.
+    per_payload: the function of one payload that `transform` calls for each; None where it takes the column itself.
     """
 
     name: str
     version: str
     transform: "Transformer"
     options: type[FormatOptions] | None = None
+    per_payload: Callable[..., Any] | None = None
 
 
 _registered: dict[str, Registered] = {}
@@ -80,20 +90,33 @@ def transformer(
             raise ValueError(f'format "{name}" comes with sensor_platform: choose another name')
         if known is not None and _origin(known) != (module, function.__qualname__):
             raise ValueError(f'format "{name}" is registered by {".".join(_origin(known))} already')
-        _registered[name] = Registered(name, version, function if columns else _per_payload(function), options)
+        if columns:
+            _registered[name] = Registered(name, version, function, options)
+        else:
+            _registered[name] = Registered(name, version, _per_payload(function), options, function)
         return function
 
     return register
 
 
 def get(name: str) -> Registered:
-    """The transformer of a format. Raises KeyError with the known ones."""
+    """The transformer of a format, imported if it comes along or is an entry point.
+
+    Raises KeyError with the known formats, and whatever an entry point's module raises: ask for those in a worker.
+    """
     if name not in _registered and name in BUILT_IN:
         importlib.import_module(BUILT_IN[name])
+    elif name not in _registered and name in _entry_points():
+        _entry_points()[name].load()
     try:
         return _registered[name]
     except KeyError:
         raise KeyError(f'unknown format "{name}". Known: {", ".join(known())}') from None
+
+
+def registered_here(name: str) -> Registered | None:
+    """A format that this process has registered itself; nothing is imported for it."""
+    return _registered.get(name)
 
 
 def options_of(route: "Route", model: type[OptionsT]) -> OptionsT:
@@ -104,8 +127,30 @@ def options_of(route: "Route", model: type[OptionsT]) -> OptionsT:
     return parsed
 
 
+def first_problem(model: type[FormatOptions], options: dict[str, Any]) -> "ErrorDetails | None":
+    """What is wrong with options of a route, if anything."""
+    try:
+        model.model_validate(options)
+    except ValidationError as err:
+        # Where an option takes a text or a list, each of the two complains: the one that came further is meant.
+        return max(err.errors(include_url=False), key=lambda error: len(error["loc"]))
+    return None
+
+
 def known() -> list[str]:
+    """Names of all formats: those that come along, are registered here, or are entry points of installed packages."""
+    return sorted({*BUILT_IN, *_registered, *_entry_points()})
+
+
+def known_here() -> list[str]:
+    """Names of the formats that this process can call itself."""
     return sorted({*BUILT_IN, *_registered})
+
+
+@cache
+def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """By format. Reads what pip has noted of the installed packages, and imports none of them."""
+    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
 def _per_payload(function: Callable[..., Any]) -> "Transformer":

@@ -48,7 +48,7 @@ def _route(definitions: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": properties,
         "anyOf": [{"required": ["format"]}, {"required": ["ignore"]}],
-        "allOf": [_options(name, definitions) for name in registry.known()],
+        "allOf": [_options(name, definitions) for name in registry.known_here()],
     }
 
 
