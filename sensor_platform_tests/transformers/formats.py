@@ -18,6 +18,7 @@ import pandas as pd
 
 from sensor_platform import transformer
 from sensor_platform.transformers.contract import Decoded, READING_COLUMNS
+from sensor_platform.transformers.definitions import Timeline
 
 
 def hang():
@@ -65,6 +66,22 @@ def column_trouble(column, route):
         "time": 1_748_779_200_000_000, "timed_by_receipt": False, "value": values, "text": None, "unit": "kN",
         "quality": 0,
     })[list(READING_COLUMNS)])
+
+
+@transformer("scaled", columns=True)
+def scaled(column, route):
+    """Payloads are numbers, or the scale of those after it."""
+    timeline, rows = Timeline(column.definitions), []
+    for message, payload in enumerate(column.payloads):
+        if payload.startswith(b"scale "):
+            timeline.define(message, "scale", {"scale": float(payload[6:])})
+        else:
+            rows.append({"message": message, "value": make(payload) * timeline.latest("scale", message)["scale"]})
+    readings = pd.DataFrame(rows, columns=list(READING_COLUMNS)).assign(
+        ordinal=0, work_unit="line1", sensor="press", metric="m", time=0, timed_by_receipt=True, text=None, unit=None,
+        quality=0,
+    )
+    return Decoded(readings, definitions=timeline.found)
 '''
 
 

@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -16,6 +17,7 @@ from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import TransformerSettings
 from sensor_platform.transformers import custom
+from sensor_platform.transformers.definitions import Definition, Definitions
 from sensor_platform.transformers.worker import stop_worker
 from sensor_platform_tests.transformers.decoding import codes, table_of
 from sensor_platform_tests.transformers.formats import TROUBLE, routes_of
@@ -112,6 +114,33 @@ def test_a_group_is_sent_in_pieces_and_comes_back_in_order(folder: Path, monkeyp
     decoded = decoded_by(routes_of(folder, "column-trouble"), b"0", b"11", b"22", b"3", b"444444", b"5", b"6", b"8")
     assert decoded.readings["value"].tolist() == [0, 11, 22, 3, 444444, 5, 6, 8]
     assert decoded.refusals == []
+
+
+def test_definitions_reach_a_format_of_ones_own_in_received_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custom, "PIECE_MESSAGES", 3)
+    payloads = [b"2", b"scale 10", b"2", b"scale 100", b"exit", b"3", b"4"]
+    asked: list[list[str]] = []
+
+    def known(keys: Collection[str]) -> dict[str, list[Definition]]:
+        asked.append(list(keys))
+        return {"scale": [Definition(0, "scale", {"scale": 5.0})]}
+
+    decoded = decode(
+        table_of(payloads, topic="p/line1/press"),
+        routes_of(folder, "scaled"),
+        max_payload_bytes=1000,
+        definitions_of=lambda _format: Definitions(known),
+    )
+    assert decoded.readings[["message", "value"]].values.tolist() == [[0, 10], [2, 20], [5, 300], [6, 400]]
+    assert codes(decoded) == [(4, -1, "transformer_crashed")]
+    assert np.flatnonzero(decoded.ignored).tolist() == [1, 3]
+    assert [(one.message, one.content) for one in decoded.definitions["scaled"]] == [
+        (1, {"scale": 10.0}),
+        (3, {"scale": 100.0}),
+    ]
+    assert asked == [["scale"]]
 
 
 def test_a_name_that_is_no_text_refuses_its_reading(folder: Path) -> None:
