@@ -1,11 +1,10 @@
 """Formats of your own, decoded in the worker process: what it is killed for costs the guilty messages only.
 
-A function that only this process can call (defined in its main script, or inside another function) is called here,
-without limits: no other process could import it. What the platform itself runs comes from modules, packages and files.
+A function that only this process has (of its main script, or registered by a call) is called here, without limits: no
+other process could import it. What the platform itself runs comes from modules, packages and files.
 """
 
 import pickle
-import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,26 +62,16 @@ def version_of(route: Route) -> str:
 def runs_here(name: str) -> Registered | None:
     """The format, if no other process could import it."""
     found = registry.registered_here(name)
-    return found if found is not None and _module_of(found) is None else None
+    return found if found is not None and found.module is None else None
 
 
 def sources_of(route: Route) -> FormatSources:
     """Where the worker finds the route's format: also in a module that this process has imported by itself."""
     found = registry.registered_here(route.format)
-    module = _module_of(found) if found is not None else None
+    module = found.module if found is not None else None
     if module is None or module in route.sources.modules:
         return route.sources
     return replace(route.sources, modules=(*route.sources.modules, module))
-
-
-def _module_of(registered: Registered) -> str | None:
-    """The module at whose top level the decorated function stands; None: the main script's, or in another function."""
-    function = registered.per_payload or registered.transform
-    name = getattr(function, "__module__", "__main__")
-    if name == "__main__" or name not in sys.modules:
-        return None
-    found = getattr(sys.modules[name], getattr(function, "__qualname__", ""), None)
-    return name if found is function else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ the folder SENSOR_PLATFORM_TRANSFORMERS, or in an installed package (entry point
 
 import importlib
 import importlib.metadata
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -57,6 +58,7 @@ class Registered:
 
     options: the model of what routes say under `options`; None: whatever they like.
     per_payload: the function of one payload that `transform` calls for each; None where it takes the column itself.
+    module: importing it registers the format; None: this process alone has it.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Registered:
     transform: "Transformer"
     options: type[FormatOptions] | None = None
     per_payload: Callable[..., Any] | None = None
+    module: str | None = None
 
 
 _registered: dict[str, Registered] = {}
@@ -90,10 +93,9 @@ def transformer(
             raise ValueError(f'format "{name}" comes with sensor_platform: choose another name')
         if known is not None and _origin(known) != (module, function.__qualname__):
             raise ValueError(f'format "{name}" is registered by {".".join(_origin(known))} already')
-        if columns:
-            _registered[name] = Registered(name, version, function, options)
-        else:
-            _registered[name] = Registered(name, version, _per_payload(function), options, function)
+        transform = function if columns else _per_payload(function)
+        per_payload = None if columns else function
+        _registered[name] = Registered(name, version, transform, options, per_payload, _imported(module))
         return function
 
     return register
@@ -163,6 +165,12 @@ def _per_payload(function: Callable[..., Any]) -> "Transformer":
 
     transform.__module__, transform.__qualname__ = function.__module__, function.__qualname__
     return transform
+
+
+def _imported(module: str) -> str | None:
+    """The module, if it is being imported right now: whoever imports it gets what it registers."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return module if module != "__main__" and getattr(spec, "_initializing", False) else None
 
 
 def _origin(registered: Registered) -> tuple[str, str]:
