@@ -14,7 +14,9 @@ from sensor_platform.api.errors import add_error_handlers
 from sensor_platform.api.security import Guard
 from sensor_platform.database.engine import connect_database
 from sensor_platform.live.bridge import Bridge
+from sensor_platform.live.definitions import HeardDefinitions
 from sensor_platform.live.hub import Hub, LiveReading
+from sensor_platform.pipeline.definitions import latest
 from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import open_staging
@@ -42,7 +44,8 @@ async def _lifespan(settings: Settings, token: str, app: FastAPI) -> AsyncIterat
     with ExitStack() as stack:
         database = stack.enter_context(connect_database(settings))
         hub = Hub()
-        bridge = stack.enter_context(Bridge(settings, routes, partial(_to_loop, loop, hub)))
+        heard = HeardDefinitions(partial(latest, database))
+        bridge = stack.enter_context(Bridge(settings, routes, partial(_to_loop, loop, hub), definitions=heard))
         hub.on_watched = bridge.watch
         context = Context(settings, database, open_staging(settings), routes, hub, bridge, token)
         app.state.context = context

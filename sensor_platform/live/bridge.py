@@ -21,6 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from sensor_platform.errors import BrokerError, SensorPlatformError, SubscriptionRefusedError
 from sensor_platform.live.channels import Channels
+from sensor_platform.live.definitions import HeardDefinitions
 from sensor_platform.live.hub import LiveReading
 from sensor_platform.live.readings import LiveMessage, readings_of
 from sensor_platform.log import get_logger
@@ -60,12 +61,19 @@ class Bridge:
     """`publish` is called in the decoding thread, with the readings of each group."""
 
     def __init__(
-        self, settings: Settings, routes: Routes, publish: Publish, *, buffer_messages: int = BUFFER_MESSAGES
+        self,
+        settings: Settings,
+        routes: Routes,
+        publish: Publish,
+        *,
+        definitions: HeardDefinitions | None = None,
+        buffer_messages: int = BUFFER_MESSAGES,
     ) -> None:
         self._settings = settings
         self._routes = routes
         self._channels = Channels(settings.api.live_channels, routes)
         self._publish = publish
+        self._definitions = definitions or HeardDefinitions()
         self._buffer: deque[LiveMessage] = deque(maxlen=buffer_messages)
         self._lock = threading.Lock()  # guards buffer and counters
         self._counts = {"messages": 0, "readings": 0, "refused": 0, "shed": 0}
@@ -197,6 +205,7 @@ class Bridge:
     def _subscribe(self, client: Client, *, subscribed: bool) -> None:
         filters = self._routes.filters
         if subscribed:
+            self._definitions.forget()  # what was said while nobody watched was not heard
             client.subscribe([(topic_filter, 0) for topic_filter in filters])
         else:
             client.unsubscribe(filters)
@@ -222,7 +231,11 @@ class Bridge:
     def _decode(self, group: list[LiveMessage]) -> None:
         try:
             readings, refusals = readings_of(
-                group, self._routes, self._channels, max_payload_bytes=self._settings.mqtt.max_payload_bytes
+                group,
+                self._routes,
+                self._channels,
+                max_payload_bytes=self._settings.mqtt.max_payload_bytes,
+                definitions=self._definitions,
             )
         except Exception:
             # The top of a thread: a group that cannot be shown is counted, and the stream goes on.

@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 
 from sensor_platform.live.channels import Channels
+from sensor_platform.live.definitions import HeardDefinitions
 from sensor_platform.live.hub import LiveReading
 from sensor_platform.pipeline.decode import decode
 from sensor_platform.routes.model import Routes
@@ -28,10 +29,16 @@ class LiveMessage:
 
 
 def readings_of(
-    messages: list[LiveMessage], routes: Routes, channels: Channels, *, max_payload_bytes: int
+    messages: list[LiveMessage],
+    routes: Routes,
+    channels: Channels,
+    *,
+    max_payload_bytes: int,
+    definitions: HeardDefinitions,
 ) -> tuple[list[LiveReading], int]:
     """Readings in received order, and how many refusals there were. Validation is the durable path's business."""
-    decoded = decode(_table(messages), routes, max_payload_bytes=max_payload_bytes)
+    decoded = decode(_table(messages), routes, max_payload_bytes=max_payload_bytes, definitions_of=definitions.of)
+    definitions.learn(decoded.definitions)
     channel_of = [_channel(message.topic, channels) for message in messages]
     found = [
         LiveReading(channel, orjson.dumps(_reading(row, channel)))
