@@ -22,6 +22,7 @@ from sensor_platform.transformers import sparkplug_b, sparkplug_shapes, sparkplu
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.sparkplug_b.sparkplug_b_pb2 import DESCRIPTOR, Payload
 from sensor_platform.transformers.sparkplug_payload import Rows, add_metrics, read_payload, timestamp_of
+from sensor_platform_tests.conftest import missing_tool
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, table_of
 from sensor_platform_tests.transformers.sparkplug import birth, data, death, metric, payload, said, table
 
@@ -414,7 +415,7 @@ def test_many_nodes_keep_their_aliases_apart() -> None:
 
 def test_the_generated_module_is_that_of_the_schema(tmp_path: Path) -> None:
     if importlib.util.find_spec("grpc_tools") is None:
-        pytest.skip("grpcio-tools is not installed: protoc is needed to hold the module against the schema")
+        missing_tool("grpcio-tools is not installed: protoc is needed to hold the module against the schema")
     folder = Path(sparkplug_b.__file__).parent
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"--descriptor_set_out={tmp_path / 'd'}"]
     subprocess.run([*command, "sparkplug_b.proto"], check=True)
