@@ -57,7 +57,10 @@ def from_bytes(header: dict[str, Any], body: bytes, count: int) -> Decoded:
     if table.schema != SCHEMA:
         raise ValueError("the readings do not have the columns of the contract")
     decoded = Decoded(
-        pd.DataFrame({name: _column(table[name], DTYPES[name]) for name in READING_COLUMNS}),
+        # As Series, whose type is what it says: of an array of strings pandas makes a column of its own string type.
+        pd.DataFrame(
+            {name: pd.Series(_column(table[name], DTYPES[name]), dtype=DTYPES[name]) for name in READING_COLUMNS}
+        ),
         [
             Refusal(int(message), int(ordinal), str(code), str(detail))
             for message, ordinal, code, detail in header["refusals"]

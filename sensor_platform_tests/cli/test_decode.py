@@ -122,3 +122,25 @@ def test_the_users_route_file_is_the_one_asked(tmp_path: Path) -> None:
     ]
     ignored = run(b"whatever", topic="elsewhere")
     assert (ignored.exit_code, json.loads(ignored.stdout)["ignored"]) == (0, True)
+
+
+def test_a_format_of_ones_own_is_explained_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "press_formats.py").write_text(
+        "from sensor_platform import transformer\n\n"
+        "@transformer('press-log', version='2')\n"
+        "def press_log(payload, topic, received_at):\n"
+        "    yield {'metric': 'force', 'value': float(payload), 'unit': 'kN'}\n"
+    )
+    (tmp_path / "routes.yaml").write_text(
+        "transformers: [press_formats]\nroutes: [{name: press, filter: 'p/{work_unit}/{sensor}', format: press-log}]\n"
+    )
+    result = run(b"812.5", topic="p/line1/press-1")
+    assert result.exit_code == 0, result.output
+    (reading,) = json.loads(result.stdout)["readings"]
+    assert (reading["work_unit"], reading["metric"], reading["value"], reading["unit"]) == (
+        "line1",
+        "force",
+        812.5,
+        "kN",
+    )
+    assert run(b"no number", topic="p/line1/press-1").exit_code == 1

@@ -17,7 +17,9 @@ from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import TransformerSettings
 from sensor_platform.transformers import custom
+from sensor_platform.transformers.contract import READING_COLUMNS
 from sensor_platform.transformers.definitions import Definition, Definitions
+from sensor_platform.transformers.keeping import no_readings
 from sensor_platform.transformers.worker import stop_worker
 from sensor_platform_tests.transformers.decoding import codes, table_of
 from sensor_platform_tests.transformers.formats import TROUBLE, routes_of
@@ -44,12 +46,18 @@ def worker_pid(routes: Routes) -> int:
     return int(decoded_by(routes, b"pid").readings["value"][0])
 
 
+def assert_types_of_the_contract(decoded: DecodedMessages) -> None:
+    assert len(decoded.readings) == 2
+    assert decoded.readings[list(READING_COLUMNS)].dtypes.to_dict() == no_readings().dtypes.to_dict()
+
+
 def test_a_format_of_ones_own_runs_in_another_process_that_stays(folder: Path) -> None:
     routes = routes_of(folder, "trouble")
     first = worker_pid(routes)
     assert first != os.getpid()
     assert "plant_formats" not in sys.modules
     assert worker_pid(routes) == first
+    assert_types_of_the_contract(decoded_by(routes, b"1", b"2"))
     assert decoded_by(routes, b"12").transformer_versions == {"trouble": "3"}
 
 
@@ -111,6 +119,7 @@ def test_a_transformer_that_ends_on_everything_is_given_up_within_bounds(
 def test_a_group_is_sent_in_pieces_and_comes_back_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(custom, "PIECE_MESSAGES", 3)
     monkeypatch.setattr(custom, "PIECE_BYTES", 4)
+    assert_types_of_the_contract(decoded_by(routes_of(folder, "column-trouble"), b"1", b"2"))
     decoded = decoded_by(routes_of(folder, "column-trouble"), b"0", b"11", b"22", b"3", b"444444", b"5", b"6", b"8")
     assert decoded.readings["value"].tolist() == [0, 11, 22, 3, 444444, 5, 6, 8]
     assert decoded.refusals == []
