@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -199,7 +199,7 @@ payloads = st.one_of(
 CLIMATE = jsonschema.Draft7Validator(document()["components"]["messages"]["climate"]["payload"])
 
 
-@settings_of(max_examples=50)
+@settings_of(max_examples=50, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(payloads)
 def test_what_the_schema_of_a_payload_lets_in_is_accepted(payload: Any) -> None:
     assume(CLIMATE.is_valid(payload))
