@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import rebirth_request
-from sensor_platform.errors import BrokerError
+from sensor_platform.errors import SensorPlatformError
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.publisher import Publisher
 from sensor_platform.settings import Settings
@@ -48,10 +48,10 @@ def ask_for_rebirths(database: Database, settings: Settings, *, now: datetime) -
 
 
 def try_to_ask(database: Database, settings: Settings, *, now: datetime) -> list[str]:
-    """The same, for who has loaded and is done: a broker that does not answer is a warning."""
+    """The same, for who has loaded and is done: whatever stands in the way is a warning."""
     try:
         return ask_for_rebirths(database, settings, now=now)
-    except BrokerError as err:
+    except (SensorPlatformError, sa.exc.DBAPIError) as err:
         get_logger().warning("rebirth_not_requested", error=str(err))
         return []
 

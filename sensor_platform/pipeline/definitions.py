@@ -115,7 +115,9 @@ def write_definitions(
         connection.execute(sa.insert(definition), [dict(zip(_ROW, row, strict=True)) for row in _rows(new)])
     changed = sorted(old ^ set(_rows(new)))
     if changed:
-        columns = {name: [row[place] for row in changed] for place, name in enumerate(_ROW[:-1])}
+        columns: dict[str, list[Any]] = {name: [row[place] for row in changed] for place, name in enumerate(_ROW[:-1])}
+        stood = {row[:-1] for row in old}
+        columns["replaced"] = [row[:-1] in stood for row in changed]
         connection.execute(_MARK_OUTDATED, {**columns, "made_now": list(whole)})
 
 

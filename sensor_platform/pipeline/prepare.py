@@ -82,9 +82,11 @@ def prepare(
     stored = StoredDefinitions(begin, sources, source_of, messages)
     decoded = decode(messages, routes, max_payload_bytes=max_payload_bytes, definitions_of=stored.of)
     decoded_at = time.perf_counter()
-    for change in _changes_of_unit(decoded.readings, routes, begin):
+    if changes := _changes_of_unit(decoded.readings, routes, begin):
+        # All at once: each commit of a change lets every load that is prepared be prepared again.
         with begin() as connection:
-            change_unit(connection, change.series, change.unit, change.how, by=change.by)
+            for change in changes:
+                change_unit(connection, change.series, change.unit, change.how, by=change.by)
     with begin() as connection:
         units_as_of = unit_changes(connection)
     readings, refusals = _validate(decoded, messages, source_of, routes, begin)
@@ -160,8 +162,9 @@ def _changes_of_unit(readings: pd.DataFrame, routes: Routes, begin: Begin) -> li
     }
     with begin() as connection:
         known = look_up(connection, list(wanted))
-    changes = [_change(series, *wanted[key]) for key, series in sorted(known.items())]
-    return [change for change in changes if change is not None]
+    changes = [_change(series, *wanted[key]) for key, series in known.items()]
+    # In the order in which `register` locks them.
+    return sorted((change for change in changes if change is not None), key=lambda change: change.series.id)
 
 
 def _change(known: Series, unit: str, by: str) -> _Change | None:

@@ -187,7 +187,7 @@ def _loaded(groups: Iterator[_Group], steps: "_Steps") -> Iterator[Report]:
             if loading is not None:
                 yield loading.result()
             loading = loader.submit(steps.load, group, outcome)
-            if outcome.definitions:
+            if outcome.definitions or steps.mode is Mode.AGAIN:  # which may also take definitions away
                 yield loading.result()
                 loading = None
         if loading is not None:

@@ -42,7 +42,6 @@ _AS_WRITTEN = csv.ConvertOptions(
     quoted_strings_can_be_null=False,
 )
 _CELLS = csv.ParseOptions(newlines_in_values=True)
-_NAMES = csv.ReadOptions(column_names=READINGS.names)
 
 
 def stream_readings(
@@ -126,5 +125,7 @@ def _query(wanted: dict[str, object]) -> sql.Composed:
 
 
 def _parsed(lines: list[bytes]) -> pa.Table:
-    text = pa.BufferReader(b"".join(lines))
-    return csv.read_csv(text, _NAMES, _CELLS, _AS_WRITTEN).cast(READINGS)
+    text = b"".join(lines)
+    # One block: a cell of megabytes must not lie across two.
+    names = csv.ReadOptions(column_names=READINGS.names, block_size=len(text) + 1)
+    return csv.read_csv(pa.BufferReader(text), names, _CELLS, _AS_WRITTEN).cast(READINGS)

@@ -14,6 +14,8 @@ from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import unit_change
 from sensor_platform.transformers.units import Conversion
 
+#: A little less than a float holds.
+GREATEST_FLOAT = 1.7e308
 #: Units of a series that are noted: a place fits in a byte.
 NOTED_UNITS = 126
 
@@ -95,9 +97,13 @@ def change_unit(connection: sa.Connection, series: Series, unit: str, how: Conve
         return
     connection.execute(_NOTE_UNIT, {"series": series.id, "unit": series.unit})
     place = connection.execute(_PLACE_OF_UNIT, {"series": series.id, "unit": series.unit}).scalar_one()
-    numbers = {"factor": how.factor, "offset": how.offset, "divisor": how.divisor}
+    greatest = GREATEST_FLOAT / max(how.factor, 1.0)
+    numbers = {"factor": how.factor, "offset": how.offset, "divisor": how.divisor, "greatest": greatest}
     what = {"series": series.id, "unit_before": series.unit, "unit": unit, "by": by, "place": place or -1}
-    connection.execute(_CHANGE_UNIT, {**what, **numbers})
+    if how.changes_nothing:
+        connection.execute(_RENAME_UNIT, what)
+    else:
+        connection.execute(_CHANGE_UNIT, {**what, **numbers})
 
 
 def unit_changes(connection: sa.Connection) -> int:
@@ -121,7 +127,8 @@ _PLACE_OF_UNIT = sa.text(
 _LOOK_UP = statement("sensor_platform.pipeline", "look_up_series")
 _NOTE_UNITS = statement("sensor_platform.pipeline", "note_units")
 _CHANGE_UNIT = statement("sensor_platform.pipeline", "change_unit")
+_RENAME_UNIT = statement("sensor_platform.pipeline", "rename_unit")
 _REGISTER = [
     statement("sensor_platform.pipeline", name)
-    for name in ("register_work_units", "register_sensors", "register_series", "update_series")
+    for name in ("register_work_units", "register_sensors", "register_series", "lock_series", "update_series")
 ]

@@ -112,6 +112,6 @@ def _convert(value: np.ndarray, text: np.ndarray, rows: np.ndarray, how: Convers
         if not _DIGITS.fullmatch(text[row]):
             continue
         exact = how.integer(int(text[row]))
-        value[row] = float(exact)
+        value[row] = float(exact)  # at most 2^64 times GREATEST_FACTOR
         whole = exact.denominator == 1 and abs(exact) > EXACT_INTEGER and LEAST_INTEGER <= exact <= GREATEST_INTEGER
         text[row] = str(exact) if whole else None

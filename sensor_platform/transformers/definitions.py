@@ -19,7 +19,8 @@ from sensor_platform.transformers.numbers import is_storable
 #: What was defined, as JSON holds it. Shared between all who ask: do not change it.
 Content = dict[str, Any]
 
-MAX_KEY_CHARACTERS = 1000
+#: UTF-8. An index of PostgreSQL takes no more than some 2,700.
+MAX_KEY_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +150,10 @@ def check_definitions(definitions: Iterable[Definition], count: int) -> None:
     for one in definitions:
         if not 0 <= one.message < count:
             raise ValueError(f"the transformer defines something in a message outside of its {count}")
-        if not isinstance(one.key, str) or not 0 < len(one.key) <= MAX_KEY_CHARACTERS or not is_storable(one.key):
-            raise TypeError("the key of a definition is not a string of 1 to 1000 storable characters")
+        if not isinstance(one.key, str) or not one.key or not is_storable(one.key):
+            raise TypeError("the key of a definition is not a string of storable characters")
+        if len(one.key.encode()) > MAX_KEY_BYTES:
+            raise ValueError(f"the key of a definition has more than {MAX_KEY_BYTES} bytes")
         if not isinstance(one.content, dict):
             raise TypeError("the content of a definition is not a dict")
         json.dumps(one.content, allow_nan=False)

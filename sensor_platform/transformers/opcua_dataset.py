@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sensor_platform.transformers.contract import Quality
-from sensor_platform.transformers.definitions import MAX_KEY_CHARACTERS
+from sensor_platform.transformers.definitions import MAX_KEY_BYTES
 from sensor_platform.transformers.leaves import MAX_DEPTH, NamesMade, RefusedValueError
 from sensor_platform.transformers.numbers import is_storable, shown
 from sensor_platform.transformers.times import ABSENT
@@ -117,7 +117,7 @@ def definition_key(publisher_id: str | None, dataset_writer_id: str | None) -> s
     """Whom metadata concerns; None where the message does not say it, or says what no key can hold."""
     key = f"{dataset_writer_id}/{publisher_id}"
     known = publisher_id is not None and dataset_writer_id is not None
-    return key if known and len(key) <= MAX_KEY_CHARACTERS and is_storable(key) else None
+    return key if known and is_storable(key) and len(key.encode()) <= MAX_KEY_BYTES else None
 
 
 def severity(status: int) -> Quality:

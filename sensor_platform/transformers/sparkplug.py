@@ -33,6 +33,8 @@ CONTROLS = ("bdSeq", "Node Control/*", "Device Control/*")
 BDSEQ = "bdSeq"
 #: Data messages that are read in step: their columns fit in the processor's cache.
 PIECE_MESSAGES = 4096
+#: Of one node, whose deaths are told when the node dies. Each birth of a new one notes all of them.
+MAX_DEVICES = 1000
 
 
 class SparkplugOptions(FormatOptions):
@@ -142,8 +144,9 @@ class _Decoding:
             session = next((self.rows.bits[row] for row in rows if self.rows.name[row] == BDSEQ), None)
         else:
             session = self._session(place.node_key, message)
-            devices = sorted({*self._devices(place, message), place.device})
-            self.timeline.define(message, place.node_key + DEVICES, {"devices": devices})
+            known = self._devices(place, message)
+            if place.device not in known and len(known) < MAX_DEVICES:
+                self.timeline.define(message, place.node_key + DEVICES, {"devices": sorted([*known, place.device])})
         self.timeline.define(message, place.key + SESSION, {"bdSeq": session})
         self.online.append((message, len(rows), place, 1.0, at_ms))
 

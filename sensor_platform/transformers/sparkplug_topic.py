@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 NAMESPACE = "spBv1.0"
+#: What definitions and rebirth requests are found by: more than an index takes is nobody's name.
+MAX_TOPIC_BYTES = 1900
 
 
 class Type(Enum):
@@ -62,7 +64,7 @@ class Place:
 def place_of(topic: str) -> Place:
     """Type UNKNOWN where it is no topic of Sparkplug B."""
     levels = topic.split("/")
-    if NAMESPACE not in levels:
+    if NAMESPACE not in levels or len(topic.encode()) > MAX_TOPIC_BYTES:
         return Place(topic, Type.UNKNOWN)
     levels = levels[levels.index(NAMESPACE) :]
     if len(levels) > 1 and levels[1] == "STATE":

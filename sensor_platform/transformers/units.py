@@ -26,6 +26,8 @@ PAIRS = 4096
 #: A longer text is no unit. It bounds what is parsed.
 MAX_UNIT_CHARACTERS = 60
 MAX_FACTORS = 8
+#: Between two units that a plant measures in. Beyond it floats overflow.
+GREATEST_FACTOR = Fraction(10) ** 50
 
 UNKNOWN_UNIT = "unknown_unit"
 INCOMPATIBLE_UNIT = "incompatible_unit"
@@ -183,4 +185,5 @@ def _ask_pint(said: str, asked: str) -> Conversion | None:
     except (pint.PintError, TypeError, ValueError, ArithmeticError):
         return None
     slope, intercept = at[1] - at[0], at[0]
-    return Conversion.of(slope, intercept) if at[2] == slope * 3 + intercept and slope else None
+    is_sane = 1 / GREATEST_FACTOR <= slope <= GREATEST_FACTOR and abs(intercept) <= GREATEST_FACTOR
+    return Conversion.of(slope, intercept) if is_sane and at[2] == slope * 3 + intercept else None

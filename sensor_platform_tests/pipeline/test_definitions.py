@@ -3,6 +3,7 @@
 The format here is a small one: `+name` defines what the device's letter means, `letter=value` is data in its words.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -136,6 +137,37 @@ def test_one_that_says_what_was_in_force_marks_nothing(database: Database, stagi
     assert outdated(database) == {}
     assert len(rows(database, "SELECT FROM definition")) == 2
     assert len(rows(database, "SELECT FROM definition_content")) == 1
+
+
+def test_one_that_is_said_twice_in_a_load_marks_what_stands_after_both(
+    database: Database, staging: LocalStaging
+) -> None:
+    staged_at(staging, 0, "+force", "a")
+    staged_at(staging, 3, "d")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 1, "+stroke")
+    staged_at(staging, 2, "+stroke")
+    load(staging, database, using=ROUTES)
+    assert outdated(database) == {HOURS[3]: 1}
+
+
+def test_a_mended_definition_marks_what_comes_after_whatever_its_neighbours_say_by_then(
+    database: Database, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, texts in enumerate([("+force",), ("+force",), ("c",)]):
+        staged_at(staging, number, *texts)
+    load(staging, database, using=ROUTES)
+
+    def mended(column: PayloadColumn, route: Route) -> Decoded:
+        payloads = [payload.replace(b"+force", b"+stroke") for payload in column.payloads]
+        return decode_defining(replace(column, payloads=payloads), route)
+
+    monkeypatch.setitem(registry._registered, "defining", registry.Registered("defining", "2", mended))
+    for hour in HOURS[:2]:
+        load(staging, database, using=ROUTES, mode=Mode.AGAIN, hour=hour)
+    assert outdated(database) == {HOURS[2]: 1}
+    load(staging, database, using=ROUTES, mode=Mode.AGAIN, hour=HOURS[2])
+    assert (told(database), outdated(database)) == ([("stroke", "c")], {})
 
 
 def test_micro_batches_that_interleave_share_one_timeline(database: Database, staging: LocalStaging) -> None:

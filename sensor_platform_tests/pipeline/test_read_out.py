@@ -52,3 +52,10 @@ def test_a_name_is_a_value_and_never_sql(database: Database, staging: LocalStagi
     metric = "value' OR 'a' = 'a"
     assert read_arrow(database, sensor="p1", metric=metric).num_rows == 0
     assert read_arrow(database, sensor="p1", metric="value").num_rows == len(ODD)
+
+
+def test_a_text_of_megabytes_comes_out_whole(database: Database, staging: LocalStaging) -> None:
+    text = "a,b\n" * 750_000
+    stage(staging, "a", [Message({"value": text})])
+    load(staging, database, using=ROUTE)
+    assert read_arrow(database, sensor="p1")["text"].to_pylist() == [text]

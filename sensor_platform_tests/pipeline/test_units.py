@@ -158,6 +158,30 @@ def test_a_load_that_was_prepared_in_the_old_unit_is_prepared_again(
     assert values(database) == [68, 86]
 
 
+def test_the_least_and_the_greatest_floats_convert_too(database: Database, staging: LocalStaging) -> None:
+    stage(staging, "a", [value(number, at(n), unit="mm") for n, number in enumerate([5e-324, 1e308, 2500, 0])])
+    load(staging, database)
+    stage(staging, "b", [value(1, at(9), unit="m")], first_sequence=9)
+    load(staging, database, using=in_unit("m"))
+    assert values(database) == [0.0, 1e305, 2.5, 0.0, 1.0]
+    stage(staging, "c", [value(1, at(10), unit="mm")], first_sequence=10)
+    load(staging, database, using=in_unit("µm"))
+    assert values(database) == [0.0, float("inf"), 2.5e6, 0.0, 1e6, 1e3]
+
+
+def test_another_name_for_the_same_unit_changes_no_reading(database: Database, staging: LocalStaging) -> None:
+    stage(staging, "a", [value(2**60 + 1, at(0), unit="C")])
+    load(staging, database)
+    before = in_metric(database)
+    roll_up_marked(database)
+    stage(staging, "b", [value(2**60 + 1, at(0), unit="C")], first_sequence=2)
+    report = load(staging, database, using=in_unit("degC"))
+    assert unit_of(database) == ("degC", "data")
+    assert in_metric(database) == before
+    assert report.messages.duplicate == 1
+    assert changed_days(database) == []
+
+
 def test_another_route_does_not_change_the_unit(database: Database, staging: LocalStaging) -> None:
     other = ROUTES.replace("name: data", "name: other") % ', units: {value: "°F"}'
     stage(staging, "a", [value(20, at(0), unit="°C")])

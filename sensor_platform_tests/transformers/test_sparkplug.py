@@ -22,6 +22,7 @@ from sensor_platform.transformers import sparkplug_b, sparkplug_shapes, sparkplu
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.sparkplug_b.sparkplug_b_pb2 import DESCRIPTOR, Payload
 from sensor_platform.transformers.sparkplug_payload import Rows, add_metrics, read_payload, timestamp_of
+from sensor_platform.transformers.sparkplug_topic import Type, place_of
 from sensor_platform_tests.conftest import missing_tool
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, table_of
 from sensor_platform_tests.transformers.sparkplug import birth, data, death, metric, payload, said, table
@@ -408,6 +409,19 @@ def test_many_nodes_keep_their_aliases_apart() -> None:
     told = [data(f"g/n{n}", metric(None, 10 * k + n % 3, None, double_value=n)) for n in range(50) for k in range(3)]
     decoded = decode_all([*births, *told], online="")
     assert [(row[2], row[4]) for row in said(decoded)] == [(f"m{n}.{k}", n) for n in range(50) for k in range(3)]
+
+
+def test_a_node_of_very_many_devices_is_known_by_a_bounded_list() -> None:
+    births = [birth(f"g/n/d{n}", metric("m", 1, DOUBLE, is_null=True)) for n in range(1100)]
+    decoded = decode_all([*births, *births[:50]])
+    lists = [one.content["devices"] for one in decoded.definitions["sparkplug"] if one.key == "g/n#devices"]
+    assert [len(devices) for devices in lists] == list(range(1, 1001))
+
+
+def test_a_topic_that_no_index_can_hold_is_none_of_sparkplug() -> None:
+    assert place_of(f"spBv1.0/g/NBIRTH/{'n' * 1800}").type is Type.BIRTH
+    assert place_of(f"spBv1.0/g/NBIRTH/{'n' * 2000}").type is Type.UNKNOWN
+    assert place_of(f"spBv1.0/g/NBIRTH/{'鉄' * 700}").type is Type.UNKNOWN
 
 
 # ---- the schema that comes along

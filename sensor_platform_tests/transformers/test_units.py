@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensor_platform.transformers.unit_spellings import OWN_UNITS, by_spelling
-from sensor_platform.transformers.units import Conversion, conversion, expression, original
+from sensor_platform.transformers.units import INCOMPATIBLE_UNIT, Conversion, conversion, expression, original
 
 
 def converted(value: float, unit: str, wanted: str) -> float:
@@ -80,6 +80,15 @@ def test_another_kind_is_incompatible(unit: str, wanted: str) -> None:
 def test_what_is_not_in_the_table_is_unknown_and_never_evaluated(unit: str) -> None:
     assert conversion(unit, "m") == "unknown_unit"
     assert conversion("m", unit) == "unknown_unit"
+
+
+@pytest.mark.parametrize(
+    ("unit", "wanted"),
+    [("yottameter9*yottameter9", "meter9*meter9"), ("yoctometer9*yoctometer6/m9/m5", "m")],
+)
+def test_units_that_no_float_stands_between_do_not_convert(unit: str, wanted: str) -> None:
+    assert conversion(unit, wanted) == INCOMPATIBLE_UNIT
+    assert conversion(wanted, unit) == INCOMPATIBLE_UNIT
 
 
 def test_the_same_text_is_the_same_unit_whatever_it_is() -> None:

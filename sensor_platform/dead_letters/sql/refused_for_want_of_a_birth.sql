@@ -7,4 +7,5 @@ JOIN sensor_platform.ledger ON ledger.id = letter.micro_batch
 WHERE letter.code IN ('no_birth', 'unknown_alias')
   AND letter.state IN ('pending', 'retrying')
   AND message.received_at >= :since
+  AND ledger.last_received_at >= :since
 ORDER BY message.topic, ledger.first_received_at DESC, ledger.name DESC, message.sequence DESC

@@ -1,10 +1,11 @@
 -- Loaded micro-batches that stand after a definition which was not known when they were decoded, up to the next one of
--- its key. One that says what was in force already changes nothing.
+-- its key. A new one that says what was in force already changes nothing; what was in force is what stood before this load.
 WITH changed AS (
     SELECT one.*, ledger.hour, ledger.first_received_at, ledger.name
     FROM unnest(
-        CAST(:format AS text[]), CAST(:key AS text[]), CAST(:micro_batch AS integer[]), CAST(:sequence AS bigint[])
-    ) AS one (format, key, micro_batch, sequence)
+        CAST(:format AS text[]), CAST(:key AS text[]), CAST(:micro_batch AS integer[]), CAST(:sequence AS bigint[]),
+        CAST(:replaced AS boolean[])
+    ) AS one (format, key, micro_batch, sequence, replaced)
     JOIN sensor_platform.ledger ON ledger.id = one.micro_batch
 ), placed AS (
     SELECT definition.format, definition.key, definition.sequence, definition.content, definition.micro_batch,
@@ -24,10 +25,16 @@ WITH changed AS (
         WHERE placed.format = changed.format AND placed.key = changed.key
           AND (placed.first_received_at, placed.name, placed.sequence)
             < (changed.first_received_at, changed.name, changed.sequence)
+          AND NOT EXISTS (
+              SELECT
+              FROM changed AS also
+              WHERE (also.format, also.key, also.micro_batch, also.sequence)
+                  = (placed.format, placed.key, placed.micro_batch, placed.sequence)
+          )
         ORDER BY placed.first_received_at DESC, placed.name DESC, placed.sequence DESC
         LIMIT 1
     ) AS before ON true
-    WHERE own.content IS DISTINCT FROM before.content OR own.content IS NULL
+    WHERE changed.replaced OR own.content IS DISTINCT FROM before.content OR own.content IS NULL
 )
 UPDATE sensor_platform.ledger
 SET definitions_changed_at = now()
@@ -35,6 +42,7 @@ FROM effective
 WHERE ledger.hour >= effective.hour
   AND (ledger.first_received_at, ledger.name) >= (effective.first_received_at, effective.name)
   AND ledger.id <> ALL(CAST(:made_now AS integer[]))
+  AND ledger.bytes_deleted_at IS NULL
   AND jsonb_exists(ledger.transformer_versions, effective.format)
   AND NOT EXISTS (
       SELECT
