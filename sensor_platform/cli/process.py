@@ -36,5 +36,9 @@ def process(as_json: bool) -> None:
         emit_json({"messages": messages, "readings": readings})
         return
     click.echo(f"{report.micro_batches} micro-batches loaded.", err=True)
+    if report.sparkplug_gaps:
+        click.echo(
+            f"{report.sparkplug_gaps} times messages of a Sparkplug node are missing (table sparkplug_node).", err=True
+        )
     for name, counts in (("messages", messages), ("readings", readings)):
         print_table([{name: kind, "count": count} for kind, count in counts.items()], [name, "count"])

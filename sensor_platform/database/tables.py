@@ -193,6 +193,8 @@ ledger = sa.Table(
         comment="when it became known that a definition stands before it with which it was not decoded",
     ),
     sa.Index(None, "committed_at"),
+    # Each run asks which hours are outdated: nearly always none, of millions of rows.
+    sa.Index("ledger_outdated_idx", "hour", postgresql_where=sa.text("definitions_changed_at IS NOT NULL")),
     sa.CheckConstraint("staged = accepted + partial + dead_lettered + duplicate + ignored", name="messages"),
     sa.CheckConstraint("decoded = inserted + duplicate_readings + refused", name="readings"),
     comment="One row a micro-batch: what became of each of its messages. Commits with the rows that it counts",
@@ -239,7 +241,13 @@ dead_letter = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
     sa.Column("micro_batch", sa.Integer, nullable=False),
     sa.Column("sequence", sa.BigInteger, nullable=False),
-    sa.Column("ordinal", sa.Integer, nullable=False, comment="the refused reading's place; -1: the whole message"),
+    sa.Column(
+        "ordinal",
+        sa.Integer,
+        nullable=False,
+        comment="the refused reading's place; -1: the whole message; -2 and below: a metric that the contract requires "
+        "and the message lacks",
+    ),
     sa.Column("state", sa.Text, nullable=False, server_default="pending"),
     sa.Column("stage", sa.Text, nullable=False, comment="route, decode, schema, range or time"),
     sa.Column("code", sa.Text, nullable=False, index=True),
@@ -266,6 +274,19 @@ rebirth_request = sa.Table(
     sa.Column("asked_at", Timestamp, nullable=False, comment="the last time"),
     sa.Column("times", sa.BigInteger, nullable=False, server_default="1"),
     comment="Sparkplug nodes that were asked to be born again",
+)
+
+sparkplug_node = sa.Table(
+    "sparkplug_node",
+    metadata,
+    sa.Column("topic", sa.Text(collation="C"), primary_key=True, comment="where the node listens for commands"),
+    sa.Column("seq", sa.SmallInteger, nullable=False, comment="of the newest message, 0 to 255"),
+    sa.Column("received_at", Timestamp, nullable=False, comment="of the newest message"),
+    sa.Column("gaps", sa.BigInteger, nullable=False, server_default="0", comment="seen so far"),
+    sa.Column(
+        "gap_at", Timestamp, comment="receipt of the message before which others are missing; null: none since a birth"
+    ),
+    comment="Where the sequence of each Sparkplug node stands, in the order in which its messages were loaded",
 )
 
 changed_bucket = sa.Table(

@@ -1,4 +1,5 @@
-"""Asks Sparkplug nodes to be born again whose data is refused for want of a birth, or of an alias in it.
+"""Asks Sparkplug nodes to be born again whose data is refused for want of a birth, or of an alias in it, and those of
+whom messages are missing.
 
 Called after a load, outside of its transaction: a broker that does not answer delays nothing but this. A node is asked
 once per interval, whoever asks, since the note that says so is written in the transaction that publishes; it is not
@@ -14,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
-from sensor_platform.database.tables import rebirth_request
+from sensor_platform.database.tables import rebirth_request, sparkplug_node
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.log import get_logger
 from sensor_platform.mqtt.publisher import Publisher
@@ -63,12 +64,19 @@ def _in_need(connection: sa.Connection, now: datetime) -> set[str]:
         if place.type in (Type.DATA, Type.DEATH):
             refused.setdefault(place.key, {})[command_topic(place)] = _order(row)
     births = _births(connection, refused)
-    return {
+    unknown = {
         command
         for key, commands in refused.items()
         for command, order in commands.items()
         if key not in births or births[key] < order
     }
+    return unknown | _interrupted(connection, now - LATELY)
+
+
+def _interrupted(connection: sa.Connection, since: datetime) -> set[str]:
+    """Nodes of whom messages are missing, and that were not born since."""
+    query = sa.select(sparkplug_node.c.topic).where(sparkplug_node.c.gap_at >= since)
+    return set(connection.execute(query).scalars())
 
 
 def _births(connection: sa.Connection, keys: Iterable[str]) -> dict[str, Order]:

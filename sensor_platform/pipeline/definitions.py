@@ -131,9 +131,10 @@ def _rows(new: dict[tuple[str, str, int, int], bytes]) -> list[tuple[Any, ...]]:
 def outdated(database: Database) -> dict[datetime, int]:
     """Micro-batches, by received hour, that were decoded before a definition that stands before them was known.
 
-    Making the hours again mends them.
+    Making the hours again mends them. Those whose bytes retention has deleted cannot be made again, and are left out.
     """
-    query = sa.select(ledger.c.hour, sa.func.count()).where(ledger.c.definitions_changed_at.is_not(None))
+    marked = ledger.c.definitions_changed_at.is_not(None) & ledger.c.bytes_deleted_at.is_(None)
+    query = sa.select(ledger.c.hour, sa.func.count()).where(marked)
     with database.connect() as connection:
         return dict(connection.execute(query.group_by(ledger.c.hour).order_by(ledger.c.hour)).tuples().all())
 

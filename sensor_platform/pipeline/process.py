@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -22,6 +22,7 @@ from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.prepare import prepare
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts, Report
 from sensor_platform.pipeline.retention import bytes_deleted
+from sensor_platform.pipeline.sequences import is_split, watch
 from sensor_platform.pipeline.standing import as_time
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import Settings
@@ -220,7 +221,7 @@ class _Steps:
         seconds, started = group.seconds, time.perf_counter()
         loaded = load_prepared(self.database, outcome, self._attempt, again=lambda: self.prepare(group))
         seconds["load"] = time.perf_counter() - started
-        report = _report(loaded, seconds)
+        report = replace(_report(loaded, seconds), sparkplug_gaps=self._gaps(loaded.outcome))
         get_logger().info(
             "micro_batches_loaded",
             micro_batches=report.micro_batches,
@@ -229,6 +230,11 @@ class _Steps:
             took_s={name: round(value, 3) for name, value in seconds.items()},
         )
         return report
+
+    def _gaps(self, outcome: Outcome) -> int:
+        if is_split(self.settings.mqtt):
+            return 0
+        return len(watch(self.database, outcome, self.routes, is_new=self.mode is Mode.NEW))
 
     def _attempt(self, outcome: Outcome) -> Loaded:
         first_backoff = timedelta(seconds=self.settings.dead_letters.first_backoff_s)

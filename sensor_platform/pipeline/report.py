@@ -51,6 +51,7 @@ class Report:
     """What a call of `process` did. `seconds` has read, decode, validate, load; `lag_s` is commit minus reception.
 
     `bytes_deleted`: micro-batches that could not be processed again, since retention has deleted their files.
+    `sparkplug_gaps`: how often messages of a Sparkplug node are missing.
     """
 
     micro_batches: int = 0
@@ -58,6 +59,7 @@ class Report:
     readings: ReadingCounts = field(default_factory=ReadingCounts)
     conflicts: int = 0
     bytes_deleted: int = 0
+    sparkplug_gaps: int = 0
     refused_by_code: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Report:
             readings=self.readings + other.readings,
             conflicts=self.conflicts + other.conflicts,
             bytes_deleted=self.bytes_deleted + other.bytes_deleted,
+            sparkplug_gaps=self.sparkplug_gaps + other.sparkplug_gaps,
             refused_by_code=_sum(self.refused_by_code, other.refused_by_code),
             seconds=_sum(self.seconds, other.seconds),
             # The newest are the ones that a person wants to see.

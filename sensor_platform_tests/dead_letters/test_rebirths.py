@@ -17,7 +17,7 @@ from sensor_platform.staging.store import LocalStaging
 from sensor_platform.transformers.sparkplug_b.sparkplug_b_pb2 import Payload
 from sensor_platform_tests.conftest import Broker, free_port
 from sensor_platform_tests.pipeline.staged import HOUR, Message, load, new_staging, rows, stage
-from sensor_platform_tests.transformers.sparkplug import birth, data, metric
+from sensor_platform_tests.transformers.sparkplug import birth, data, metric, payload, topic
 
 ROUTES = parse_routes("routes: [{name: sparkplug, filter: '#', format: sparkplug}]")
 NOW = HOUR + timedelta(minutes=5)
@@ -131,3 +131,25 @@ def test_levels_before_the_namespace_stay(
     topic, payload = unknown(f"{group}/n")
     stage_and_load(staging, database, "a", (f"bridge/{topic}", payload))
     assert ask_for_rebirths(database, settings, now=NOW) == [f"bridge/spBv1.0/{group}/NCMD/n"]
+
+
+def test_a_node_of_whom_messages_are_missing_is_asked_until_it_is_born(
+    database: Database, staging: LocalStaging, settings: Settings, group: str, heard: "queue.Queue[tuple[str, bytes]]"
+) -> None:
+    node = f"{group}/n"
+    born = birth(node, metric("a", 1, 10, double_value=0.0))
+    third = topic("DATA", node), payload(metric(None, 1, None, double_value=1.0), seq=3)
+    stage_and_load(staging, database, "a", born, third)
+    asked = [ask_for_rebirths(database, settings, now=at) for at in (NOW, NOW + INTERVAL / 2)]
+    assert asked == [[f"spBv1.0/{group}/NCMD/n"], []]
+    assert heard.get(timeout=TIMEOUT_S)[0] == f"spBv1.0/{group}/NCMD/n"
+    stage_and_load(staging, database, "b", born, minute=1)
+    assert ask_for_rebirths(database, settings, now=NOW + INTERVAL) == []
+
+
+def test_of_a_gap_of_long_ago_nobody_is_asked(
+    database: Database, staging: LocalStaging, settings: Settings, group: str
+) -> None:
+    numbers = [(topic("DATA", f"{group}/n"), payload(metric("a", None, 10, double_value=1.0), seq=n)) for n in (1, 3)]
+    stage_and_load(staging, database, "a", *numbers)
+    assert ask_for_rebirths(database, settings, now=NOW + timedelta(hours=2)) == []

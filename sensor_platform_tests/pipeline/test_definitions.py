@@ -128,6 +128,17 @@ def test_what_an_older_definition_decoded_is_marked_and_mended_by_making_it_agai
     assert outdated(database) == {}
 
 
+def test_what_cannot_be_made_again_is_not_asked_for(database: Database, staging: LocalStaging) -> None:
+    staged_at(staging, 1, "b")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 0, "+force")
+    load(staging, database, using=ROUTES)
+    assert outdated(database) == {HOURS[1]: 1}
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE sensor_platform.ledger SET bytes_deleted_at = now()"))
+    assert outdated(database) == {}
+
+
 def test_one_that_says_what_was_in_force_marks_nothing(database: Database, staging: LocalStaging) -> None:
     staged_at(staging, 0, "+force", "a")
     staged_at(staging, 2, "c")

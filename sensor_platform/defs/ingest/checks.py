@@ -1,6 +1,6 @@
 """Checks of what arrives and of what is loaded. Unpartitioned: others lose evaluations in runs over a range."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ import dagster as dg
 
 from sensor_platform.defs import names
 from sensor_platform.defs.ingest.collector import losses, read_collectors, verdict
+from sensor_platform.defs.partitions import key_of
 from sensor_platform.defs.resources import Platform
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ COLLECTOR_ALIVE = "collector_alive"
 BROKER_KEEPS = "broker_keeps_what_it_confirms"
 FRESH_WITHIN_S = 60.0
 AUDITED_ALONE = timedelta(hours=1)
+#: More hours than these are a sentence that nobody reads; the metadata has their number.
+MOST_HOURS = 24
 
 
 @dg.asset_check(
@@ -68,6 +71,35 @@ def accounted_for(mismatches: list[str], *, key: dg.AssetCheckKey | None = None)
         severity=dg.AssetCheckSeverity.ERROR,
         description="; ".join(mismatches[:5]) or "every message and reading is accounted for",
         metadata={"mismatches": len(mismatches)},
+    )
+
+
+DEFINITIONS_IN_FORCE = dg.AssetCheckSpec(
+    "decoded_with_definitions_in_force",
+    asset=names.READINGS,
+    description=(
+        "No micro-batch was decoded before a definition (a Sparkplug birth, OPC UA metadata) that stands before it was "
+        "loaded. Backfill the hours that it names."
+    ),
+)
+
+
+def definitions_in_force(outdated: Mapping[datetime, int]) -> dg.AssetCheckResult:
+    """The verdict on micro-batches, by received hour, that an older definition decoded."""
+    hours, micro_batches = [key_of(hour) for hour in sorted(outdated)], sum(outdated.values())
+    more = f" and {len(hours) - MOST_HOURS} more" if len(hours) > MOST_HOURS else ""
+    return dg.AssetCheckResult(
+        asset_key=names.READINGS,
+        check_name=DEFINITIONS_IN_FORCE.name,
+        passed=not hours,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{micro_batches} micro-batches were decoded before a definition that stands before them was loaded; "
+            f"backfill these received hours of readings: {', '.join(hours[:MOST_HOURS])}{more}"
+            if hours
+            else "every micro-batch was decoded with the definitions in force at its place"
+        ),
+        metadata={"micro_batches": micro_batches, "hours": len(hours)},
     )
 
 

@@ -22,6 +22,7 @@ def describe_readings(report: "Report", *, mode: str) -> Metadata:
         **_readings(report.readings),
         "conflicts": report.conflicts,
         **({"micro_batches_deleted_by_retention": report.bytes_deleted} if report.bytes_deleted else {}),
+        **({"sparkplug_gaps": report.sparkplug_gaps} if report.sparkplug_gaps else {}),
         **rates(report),
         **{f"seconds_{stage}": round(seconds, 4) for stage, seconds in report.seconds.items()},
         **_span(report.least_time, report.greatest_time),

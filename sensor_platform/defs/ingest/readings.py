@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,13 @@ from sensor_platform import __version__
 from sensor_platform.database import tables
 from sensor_platform.defs import names
 from sensor_platform.defs.columns import table_metadata
-from sensor_platform.defs.ingest.checks import FIGURES_WITHIN_LIMITS, accounted_for, figures_within_limits
+from sensor_platform.defs.ingest.checks import (
+    DEFINITIONS_IN_FORCE,
+    FIGURES_WITHIN_LIMITS,
+    accounted_for,
+    definitions_in_force,
+    figures_within_limits,
+)
 from sensor_platform.defs.ingest.describe import describe_dead_letters, describe_hour, describe_readings
 from sensor_platform.defs.links import live_page
 from sensor_platform.defs.mode import ModeConfig, mode_of
@@ -40,17 +47,25 @@ class ReadingsConfig(ModeConfig):
 
 
 def code_version(settings: Settings) -> str:
-    """Changes with the routes and with the source of the formats that come along, without importing pandas for it."""
+    """Changes with the routes, with the source of the formats that come along and of those in the folder of one's own.
+
+    Imports none of them.
+    """
     digest = hashlib.sha256(__version__.encode())
     try:
         for route in load_routes(settings, with_transformers=False):
             digest.update(route.version.encode())
     except ConfigurationError as err:  # the run says it too; a code location that does not load says nothing
         digest.update(str(err).encode())
+    folder = settings.transformers.folder
+    files = [] if folder is None else sorted(folder.glob("*.py"))
     for module in BUILT_IN.values():
         spec = importlib.util.find_spec(module)
         if spec is not None and spec.origin is not None:
-            digest.update(Path(spec.origin).read_bytes())
+            files.append(Path(spec.origin))
+    for file in files:
+        with suppress(OSError):  # as above: the run says it
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -105,6 +120,7 @@ dead_letters_spec = dg.AssetSpec(
             asset=names.READINGS,
             description="No micro-batch of the run's hours is damaged. Damaged ones stay pending; all others are in.",
         ),
+        DEFINITIONS_IN_FORCE,
         *FIGURES_WITHIN_LIMITS,
     ],
     partitions_def=received_hours,
@@ -117,6 +133,7 @@ def readings_and_dead_letters(
     """Decode, validate and load the micro-batches of a range of received hours."""
     from sensor_platform.dead_letters.rebirths import try_to_ask
     from sensor_platform.pipeline.accounting import mismatches
+    from sensor_platform.pipeline.definitions import outdated
     from sensor_platform.pipeline.process import DamagedMicroBatchesError, process
 
     mode = mode_of(context.run, config)
@@ -142,10 +159,11 @@ def readings_and_dead_letters(
         try_to_ask(platform.database, platform.settings, now=datetime.now(UTC))
     found = mismatches(platform.database, run_id=context.run.run_id)
     accounted = accounted_for(found, key=dg.AssetCheckKey(names.READINGS, ACCOUNTED_FOR))
+    in_force = definitions_in_force(outdated(platform.database))
     yield dg.MaterializeResult(
         asset_key=names.READINGS,
         metadata=describe_readings(report, mode=mode),
-        check_results=[accounted, readable, *figures_within_limits(platform, names.READINGS)],
+        check_results=[accounted, readable, in_force, *figures_within_limits(platform, names.READINGS)],
     )
     yield dg.MaterializeResult(
         asset_key=names.DEAD_LETTERS,

@@ -9,8 +9,10 @@ from dagster import DagsterInstance
 from sensor_platform.database.tables import dead_letter, ledger, metric
 from sensor_platform.definitions import build_defs
 from sensor_platform.defs import names
+from sensor_platform.defs.ingest.readings import code_version
 from sensor_platform.defs.partitions import key_of
 from sensor_platform.defs.resources import Platform
+from sensor_platform.settings import Settings, TransformerSettings
 from sensor_platform_tests.defs.staged import reading, stage
 
 NEW = {"sensor_platform/mode": "new"}
@@ -104,6 +106,7 @@ def test_its_checks_are_evaluated_in_the_same_step(
     assert checks(result) == {
         "every_message_accounted_for": True,
         "every_micro_batch_readable": True,
+        "decoded_with_definitions_in_force": True,
         "error_rate": False,  # one message of two
         "freshness": True,
         "dead_letter_backlog": True,
@@ -171,3 +174,36 @@ def test_a_damaged_micro_batch_is_told_and_holds_up_no_other(
     assert result.success
     assert checks(result)["every_micro_batch_readable"] is False
     assert rows(platform, metric.c.value) == [(2.0,)]
+
+
+def test_hours_that_an_older_definition_decoded_are_named_until_they_are_made_again(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    """The mark is that of the load: see the pipeline's tests of definitions."""
+    stage(root(platform), this_hour, [reading(1, at=this_hour)])
+    new(platform, instance, this_hour)
+    with platform.database.begin() as connection:
+        connection.execute(sa.update(ledger).values(definitions_changed_at=this_hour))
+    stage(root(platform), this_hour, [reading(2, at=this_hour)])
+    result = new(platform, instance, this_hour)
+    assert result.success
+    (told,) = [one for one in result.get_asset_check_evaluations() if one.check_name.startswith("decoded_with")]
+    assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert f"backfill these received hours of readings: {key_of(this_hour)}" in (told.description or "")
+    assert told.metadata["micro_batches"].value == 1
+    assert checks(run(platform, instance, this_hour))["decoded_with_definitions_in_force"] is True
+
+
+def test_the_code_version_follows_the_routes_and_the_files_of_ones_own(tmp_path: Path) -> None:
+    file, folder = tmp_path / "routes.yaml", tmp_path / "formats"
+    folder.mkdir()
+    settings = Settings(home=tmp_path, routes_file=file, transformers=TransformerSettings(folder=folder))
+    versions = []
+    for content in ("json", "csv"):
+        file.write_text(f"routes: [{{name: r, filter: 'a/{{work_unit}}/{{sensor}}', format: {content}}}]")
+        versions.append(code_version(settings))
+    for content in ("x = 1", "x = 2"):
+        (folder / "press_log.py").write_text(content)
+        versions.append(code_version(settings))
+    assert code_version(settings) == versions[-1]
+    assert len(set(versions)) == 4
