@@ -107,7 +107,8 @@ class KeptSubscriptions:
         """Before CONNECT. `noted`: a later process must know of it, should no answer come.
 
         A broker that forgot us makes a new session for a CONNECT, also where its answer is lost; the next CONNACK then
-        says that a session is present. So does a broker that came back as it was before a filter was granted.
+        says that a session is present. So does a broker that came back as it was before a filter was granted: hence the
+        note of an attempt that found nobody stays too.
         """
         self._is_doubtful = self._unanswered.exists()
         if noted and not self._is_doubtful:

@@ -29,6 +29,9 @@ from sensor_platform.transformers.numbers import is_storable, shown
 
 #: Unpacked bytes that are decoded together.
 PIECE_BYTES = 64 * 1024 * 1024
+#: How often a route is decoded at most, for what the others of its format define. Since a definition rests on earlier
+#: messages only, this ends after two or three; a custom transformer that says something else each time ends here.
+MOST_PASSES = 8
 #: The metric of a reading that names none.
 PLAIN_METRIC = "value"
 
@@ -65,6 +68,20 @@ class _Topic:
     detail: str = ""
 
 
+@dataclass(slots=True, eq=False)
+class _Part:
+    """The messages of one route, and what they became by what those of other routes of its format define."""
+
+    route: Route
+    rows: np.ndarray
+    known: list[Definition] = field(default_factory=list)
+    decoded: Decoded = field(default_factory=lambda: Decoded(no_readings()))
+
+
+#: What the messages of a route, which stand at these rows, become by definitions from outside of them.
+_Read = Callable[[Route, np.ndarray, Definitions], Decoded]
+
+
 def decode(
     messages: pa.Table,
     routes: Routes,
@@ -84,28 +101,24 @@ def decode(
     too_large = _flags(pc.greater(pc.binary_length(messages["payload"]), max_payload_bytes))
     frames: list[pd.DataFrame] = []
     used: dict[str, Route] = {}
-    definitions: dict[str, list[Definition]] = {}
+
+    def read(route: Route, rows: np.ndarray, known: Definitions) -> Decoded:
+        return _decode_route(messages, rows, route, verdicts, topic_of, max_bytes=max_payload_bytes, definitions=known)
+
+    parts: list[_Part] = []
     for route, topics in _by_route(verdicts):
         rows = np.flatnonzero(open_rows & np.isin(topic_of, topics))
         refusals += _refuse_large(messages, rows[too_large[rows]], max_payload_bytes)
-        rows = rows[~too_large[rows]]
-        found = definitions.setdefault(route.format, [])
-        decoded = _decode_route(
-            messages,
-            rows,
-            route,
-            verdicts,
-            topic_of,
-            max_bytes=max_payload_bytes,
-            definitions=definitions_of(route.format).overlaid(found),
-        )
-        decoded, again = _without_retained(decoded, messages, route)
+        parts.append(_Part(route, rows[~too_large[rows]]))
+    definitions = _decode_parts(parts, read, definitions_of)
+    for part in parts:
+        route = part.route
+        decoded, again = _without_retained(part.decoded, messages, route)
         decoded = in_route_units(decoded, route)
         ignored[again] = True
         ignored[decoded.ignored] = True
-        found += decoded.definitions
         if route.no_readings == "ignore":
-            ignored[_silent(rows, decoded)] = True
+            ignored[_silent(part.rows, decoded)] = True
         frames.append(decoded.readings.assign(route=pd.Series(route.name, index=decoded.readings.index, dtype=object)))
         refusals += decoded.refusals
         used[route.name] = route
@@ -122,7 +135,7 @@ def decode(
         route_of=[names[index] for index in topic_of.tolist()],
         route_versions={name: route.version for name, route in used.items()},
         transformer_versions={name: version_of(formats[name]) for name in sorted(formats)},
-        definitions={name: found for name, found in definitions.items() if found},
+        definitions=definitions,
     )
 
 
@@ -191,6 +204,42 @@ def _refuse_large(messages: pa.Table, rows: np.ndarray, max_payload_bytes: int) 
         )
         for row, size in zip(rows.tolist(), sizes, strict=True)
     ]
+
+
+def _decode_parts(parts: list[_Part], read: _Read, definitions_of: DefinitionsOf) -> dict[str, list[Definition]]:
+    """Decodes each part; returns what they define, by format, in received order.
+
+    Routes share one timeline: data that stands after its metadata is read by it, also where the route of the metadata
+    is decoded later. Then what came too early is decoded again.
+    """
+    of_format: dict[str, list[_Part]] = {}
+    for part in parts:
+        of_format.setdefault(part.route.format, []).append(part)
+    definitions = {}
+    for format_, same in of_format.items():
+        defining = _decode_format(same, read, definitions_of(format_))
+        if defining:
+            found = [one for part in defining for one in part.decoded.definitions]
+            definitions[format_] = sorted(found, key=lambda one: one.message)
+    return definitions
+
+
+def _decode_format(same: list[_Part], read: _Read, stored: Definitions) -> list[_Part]:
+    """Decodes the parts of one format, each by what all others define; returns those that define something."""
+    defining: list[_Part] = []
+    for number in range(MOST_PASSES):
+        is_settled = True
+        for part in same:
+            known = [one for other in defining if other is not part for one in other.decoded.definitions]
+            if number and (known == part.known or not len(part.rows)):
+                continue
+            part.known, part.decoded = known, read(part.route, part.rows, stored.overlaid(known))
+            is_settled = False
+            if part.decoded.definitions and part not in defining:
+                defining.append(part)
+        if is_settled or not defining:
+            break
+    return [part for part in defining if part.decoded.definitions]
 
 
 def _decode_route(

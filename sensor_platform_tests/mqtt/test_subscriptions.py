@@ -26,7 +26,7 @@ from sensor_platform.routes.file import load_routes
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.settings import Settings
 from sensor_platform_tests.conftest import Broker, free_port, missing_tool
-from sensor_platform_tests.mqtt.collecting import collecting, make_settings, originals, publish, publisher
+from sensor_platform_tests.mqtt.collecting import collecting, make_settings, originals, publish, publisher, rows
 from sensor_platform_tests.mqtt.publisher_proxy import Proxy
 from sensor_platform_tests.mqtt.publishing import always_publishing
 from sensor_platform_tests.waiting import wait_until
@@ -192,6 +192,33 @@ def test_a_broker_that_comes_back_with_older_subscriptions_is_told_the_newer_one
             wait_until(lambda: collector.health.connections == 2, "the next connection")
             with always_publishing(own, "older-more/x"):
                 wait_until(lambda: originals(settings) != [], "messages of the added filter")
+
+
+def test_on_3_1_1_retained_messages_come_again_after_an_attempt_that_found_no_broker_and_only_then(
+    tmp_path: Path, home: Path
+) -> None:
+    """The price of the test above: a broker that is as it was looks the same as one that came back older."""
+    with EmbeddedBroker(tmp_path / "own broker", free_port()) as own:
+        settings = make_settings(own, home, "price", protocol="3.1.1")
+        with publisher(own) as client:
+            publish(client, [("price/a/kept", b"kept")], retain=True)
+            with collecting(settings):
+                wait_until(lambda: originals(settings) == [b"kept"], "the retained message")
+        own.stop()
+        own.start()  # while no collector asks for it
+        with collecting(settings) as collector:
+            wait_until(lambda: collector.health.connections == 1, "a connection at the first attempt")
+            with publisher(own) as client:
+                publish(client, [("price/a/b", b"live")])
+            wait_until(lambda: b"live" in originals(settings), "a message")
+            assert originals(settings) == [b"kept", b"live"]
+            own.stop()
+            wait_until(lambda: "Connection refused" in (collector.health.error or ""), "an attempt in vain")
+            own.start()
+            wait_until(lambda: originals(settings).count(b"kept") == 2, "the retained message once more")
+    again = [row for row in rows(settings) if row["payload"] == b"kept"]
+    assert [row["retain"] for row in again] == [True, True]  # so that a route ignores it, where it has no time
+    assert len(originals(settings)) == 3
 
 
 @pytest.fixture

@@ -82,6 +82,24 @@ def test_a_definition_holds_in_the_micro_batches_after_it(database: Database, st
     assert latest(database, "defining", ["p1", "p2"]) == {"p1": {"name": "stroke"}}
 
 
+@pytest.mark.parametrize("size", [1, 3, 6])
+def test_routes_of_a_format_share_a_timeline_however_their_messages_are_grouped(
+    database: Database, staging: LocalStaging, size: int
+) -> None:
+    said = [("data", "a"), ("meta", "+force"), ("data", "b"), ("data", "c"), ("meta", "+stroke"), ("data", "d")]
+    routes = Routes(
+        [Route(name=n, filter=f"factory/{{work_unit}}/{{sensor}}/{n}", format="defining") for n in ("data", "meta")]
+    )
+    messages = [Message(text.encode(), topic=f"factory/press/p1/{name}") for name, text in said]
+    for first in range(0, len(said), size):
+        at = HOUR + timedelta(seconds=first)
+        stage(staging, f"a-{first}", messages[first : first + size], first_sequence=1 + first, received_at=at)
+        load(staging, database, using=routes)
+    assert told(database) == [("force", "b"), ("force", "c"), ("stroke", "d")]
+    assert rows(database, "SELECT sequence, code FROM dead_letter") == [(1, "invalid_frame")]
+    assert mismatches(database) == []
+
+
 def test_an_hour_made_again_uses_what_was_in_force_then(database: Database, staging: LocalStaging) -> None:
     for number, texts in enumerate([("+force", "a"), ("b",), ("+stroke", "c"), ("d",)]):
         staged_at(staging, number, *texts)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from asyncua import ua
 from asyncua.pubsub import uadp
@@ -16,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensor_platform.errors import DEAD_LETTER_CODES
-from sensor_platform.pipeline.decode import DecodedMessages, decode
-from sensor_platform.routes.model import Routes
+from sensor_platform.pipeline.decode import DecodedMessages, decode, one_message
+from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers.definitions import Definitions
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads, route_of, table_of
 
@@ -260,6 +261,31 @@ def test_metadata_of_an_earlier_micro_batch_is_found() -> None:
     route = Routes([route_of("opcua")])
     decoded = decode(table_of([data]), route, max_payload_bytes=1000, definitions_of=lambda _format: earlier)
     assert decoded.readings["metric"].tolist() == ["temperature"]
+
+
+def test_metadata_on_another_route_names_what_comes_after_it_whichever_route_is_decoded_first() -> None:
+    routes = Routes(
+        [
+            Route(name=name, filter=f"opcua/{{work_unit}}/{{sensor}}/{name}/#", format="opcua")
+            for name in ("data", "metadata")
+        ]
+    )
+    data = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), [ua.Variant(21.5, V.Double)]))
+    messages = pa.concat_tables(
+        one_message(f"opcua/line/oven/{name}/{WRITER}", payload, AT)
+        for name, payload in [
+            ("data", data),
+            ("metadata", metadata(("temperature", 11))),
+            ("data", data),
+            ("metadata", metadata(("pressure", 11))),
+            ("data", data),
+        ]
+    )
+    decoded = decode(messages, routes, max_payload_bytes=10_000)
+    assert codes(decoded) == [(0, -1, "unknown_metadata")]
+    assert decoded.readings[["message", "metric"]].to_numpy().tolist() == [[2, "temperature"], [4, "pressure"]]
+    assert decoded.ignored.tolist() == [False, True, False, True, False]
+    assert [one.message for one in decoded.definitions["opcua"]] == [1, 3]
 
 
 @pytest.mark.parametrize(
