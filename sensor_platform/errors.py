@@ -182,6 +182,12 @@ class DefinitionsUnavailableError(SensorPlatformError):
     retryable = True
 
 
+class WorkerUnavailableError(SensorPlatformError):
+    """The process for transformers of your own cannot be started: no fault of the messages, which keep waiting."""
+
+    retryable = True
+
+
 class AccountingError(SensorPlatformError):
     """The counts of a micro-batch do not add up: nothing of it is committed."""
 

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from sensor_platform.errors import ConfigurationError
+from sensor_platform.errors import ConfigurationError, WorkerUnavailableError
 from sensor_platform.routes.sources import FormatSources
 from sensor_platform.transformers.framing import PROGRESS_BYTES, Progress, frame, take_frame
 
@@ -97,7 +97,7 @@ class Worker:
         self._number = 0  # of the request that is being answered; the first answer, to none, has 0
         self._memory_at_start = sys.maxsize  # what our own imports take is not the transformers'
         try:
-            self._await(START_TIMEOUT_S, START_TIMEOUT_S)
+            self._await_start()
             self._memory_at_start = self._memory_bytes()
             self.registered = self._load()
         except BaseException:
@@ -150,6 +150,13 @@ class Worker:
         self._process.wait()
         self._connection.close()
         self._progress.close()
+
+    def _await_start(self) -> None:
+        try:
+            self._await(START_TIMEOUT_S, START_TIMEOUT_S)
+        except WorkerEndedError as ended:
+            problem = f"the process for transformers of your own did not start, try again later: {ended.detail}"
+            raise WorkerUnavailableError(problem) from ended
 
     def _load(self) -> list[str]:
         """Imports the sources; the names of the formats that they bring."""
@@ -321,6 +328,7 @@ def call_worker(sources: FormatSources, job: Callable[[Worker], T]) -> T:
 
     Raises:
         FormatSourceError: the sources cannot be imported.
+        WorkerUnavailableError: the worker cannot be started.
         WorkerEndedError: the worker was killed at a limit or crashed; the next call starts another one.
     """
     return _owner.call(sources, job)

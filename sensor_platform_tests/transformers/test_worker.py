@@ -13,7 +13,12 @@ import numpy as np
 import psutil
 import pytest
 
-from sensor_platform.errors import ConfigurationError, DatabaseUnavailableError, SensorPlatformError
+from sensor_platform.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    SensorPlatformError,
+    WorkerUnavailableError,
+)
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import TransformerSettings
@@ -194,6 +199,50 @@ def test_what_a_transformer_sends_in_the_workers_name_is_no_answer(header: bytes
     )
     refusals = decoded_by(routes_of(tmp_path, "sending", code=code), header).refusals
     assert [(each.code, each.detail) for each in refusals] == [("transformer_crashed", f"the worker process {detail}")]
+
+
+ENDED_ONCE = """
+import os, signal
+from pathlib import Path
+from sensor_platform import transformer
+from sensor_platform.transformers import worker_main
+
+sent = worker_main.to_bytes
+ended = Path(__file__).with_name("ended")
+
+
+def end_once(decoded):
+    if not ended.exists():
+        ended.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sent(decoded)
+
+
+worker_main.to_bytes = end_once
+
+
+@transformer("harmless")
+def harmless(payload, topic, received_at):
+    return [{"value": int(payload)}]
+"""
+
+
+def test_a_worker_that_is_ended_while_it_calls_nothing_costs_no_message(tmp_path: Path) -> None:
+    decoded = decoded_by(routes_of(tmp_path, "harmless", code=ENDED_ONCE), b"5")
+    assert (tmp_path / "ended").exists()
+    assert decoded.refusals == []
+    assert decoded.readings["value"].tolist() == [5]
+
+
+def test_a_worker_that_cannot_be_started_costs_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = routes_of(tmp_path, "trouble")
+    stop_worker()
+    python, started = tmp_path / "python", tmp_path / "started"
+    python.write_text(f'#!/bin/sh\n[ -e "{started}" ] && exit 9\ntouch "{started}"\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(WorkerUnavailableError, match=r"did not start, try again later: .* ended with exit code 9"):
+        decoded_by(routes, b"exit", b"1")
 
 
 def test_a_name_that_is_no_text_refuses_its_reading(folder: Path) -> None:
