@@ -176,6 +176,18 @@ class DatabaseUnavailableError(SensorPlatformError):
     retryable = True
 
 
+class DefinitionsUnavailableError(SensorPlatformError):
+    """What earlier messages said about later ones cannot be looked up: without it nothing is decoded or refused."""
+
+    retryable = True
+
+
+class WorkerUnavailableError(SensorPlatformError):
+    """The process for transformers of your own cannot be started: no fault of the messages, which keep waiting."""
+
+    retryable = True
+
+
 class AccountingError(SensorPlatformError):
     """The counts of a micro-batch do not add up: nothing of it is committed."""
 

@@ -108,10 +108,15 @@ def _sentence(reading: dict[str, Any]) -> str:
 
 def _wrapped(heading: str, sentence: str) -> list[str]:
     return textwrap.wrap(
-        sentence,
+        _printable(sentence),
         width=WIDTH,
         initial_indent=f"{heading:<13}",
         subsequent_indent=" " * 15,
         break_on_hyphens=False,
         replace_whitespace=False,
     ) or [heading]
+
+
+def _printable(text: str) -> str:
+    """What a payload or topic says to a terminal becomes what a person can read."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

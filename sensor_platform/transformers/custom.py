@@ -38,6 +38,7 @@ def decode_custom(column: PayloadColumn, route: Route) -> Decoded:
 
     Raises:
         ConfigurationError: the format's code cannot be imported (any more).
+        WorkerUnavailableError: the process to decode in cannot be started.
     """
     here = runs_here(route.format)
     if here is not None:
@@ -76,10 +77,11 @@ def sources_of(route: Route) -> FormatSources:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Places in the column; suspected: one of them made the worker end."""
+    """Places in the column; suspected: one of them made the worker end; again: it ended with them, but at none."""
 
     places: np.ndarray
     suspected: bool = False
+    again: bool = False
 
 
 class _Group:
@@ -137,6 +139,8 @@ class _Group:
         suspects = piece.places[first : first + count]
         if self._spent_s >= self._limit_s or not len(suspects):
             return [piece]  # to be given up, or an answer that makes no sense
+        if ended.suspects is None and not piece.again:
+            return [replace(piece, again=True)]  # no call had begun: most likely somebody else ended it
         before, behind = piece.places[:first], piece.places[first + count :]
         was_short = piece.suspected and len(piece.places) > 1 and ended.code == "transformer_timeout"
         halves: list[np.ndarray] = []

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sensor_platform.errors import DefinitionsUnavailableError
 from sensor_platform.transformers.numbers import is_storable
 
 #: What was defined, as JSON holds it. Shared between all who ask: do not change it.
@@ -52,11 +53,25 @@ class Definitions:
         self._found: dict[str, Sequence[Definition]] = {}
 
     def expect(self, keys: Iterable[str]) -> None:
-        """Looks up those of `keys` that were not asked for yet, all in one question."""
-        new = sorted(set(keys) - self._found.keys())
-        if new:
-            answer = self._find(new)
-            self._found |= {key: answer.get(key, ()) for key in new}
+        """Looks up those of `keys` that were not asked for yet, all in one question.
+
+        Raises:
+            DefinitionsUnavailableError: the question could not be answered; not to be taken for "there are none".
+        """
+        new = set(keys) - self._found.keys()
+        asked = sorted(filter(_is_key, new))  # of others nothing can be known, and a database would refuse the question
+        answer = self._answer(asked) if asked else {}
+        self._found |= {key: answer.get(key, ()) for key in new}
+
+    def _answer(self, keys: Collection[str]) -> Mapping[str, Sequence[Definition]]:
+        try:
+            return self._find(keys)
+        except (MemoryError, DefinitionsUnavailableError):
+            raise
+        except Exception as err:
+            why, _, _ = str(err).partition("\n")
+            what = "what earlier messages defined cannot be looked up, try again later"
+            raise DefinitionsUnavailableError(f"{what}: {type(err).__name__}: {why}") from err
 
     def of(self, key: str) -> Sequence[Definition]:
         """All of `key`, in received order."""
@@ -145,15 +160,17 @@ class Timeline:
         return found
 
 
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and is_storable(key) and 0 < len(key.encode()) <= MAX_KEY_BYTES
+
+
 def check_definitions(definitions: Iterable[Definition], count: int) -> None:
     """Holds a transformer's definitions to the contract. Raises TypeError or ValueError."""
     for one in definitions:
         if not 0 <= one.message < count:
             raise ValueError(f"the transformer defines something in a message outside of its {count}")
-        if not isinstance(one.key, str) or not one.key or not is_storable(one.key):
-            raise TypeError("the key of a definition is not a string of storable characters")
-        if len(one.key.encode()) > MAX_KEY_BYTES:
-            raise ValueError(f"the key of a definition has more than {MAX_KEY_BYTES} bytes")
+        if not _is_key(one.key):
+            raise TypeError(f"the key of a definition is not a string of 1 to {MAX_KEY_BYTES} storable bytes")
         if not isinstance(one.content, dict):
             raise TypeError("the content of a definition is not a dict")
         json.dumps(one.content, allow_nan=False)

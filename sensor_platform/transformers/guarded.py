@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from sensor_platform.errors import DefinitionsUnavailableError
 from sensor_platform.routes.model import Route
 from sensor_platform.transformers.contract import WHOLE_MESSAGE, Decoded, PayloadColumn, Refusal
 from sensor_platform.transformers.definitions import check_definitions
@@ -20,7 +21,11 @@ Began = Callable[[int, int], None]
 def decode_guarded(
     column: PayloadColumn, route: Route, registered: Registered, *, began: Began | None = None
 ) -> Decoded:
-    """The transformer on the column; on halves of it where it raises, until the guilty message stands alone."""
+    """The transformer on the column; on halves of it where it raises, until the guilty message stands alone.
+
+    Raises:
+        DefinitionsUnavailableError: no message is guilty of that; all of them are decoded when it is tried again.
+    """
     return _decode(column, route, registered, began, first=0) if len(column) else Decoded(no_readings())
 
 
@@ -29,6 +34,8 @@ def _decode(column: PayloadColumn, route: Route, registered: Registered, began: 
         if began is not None:
             began(first, len(column))
         return _call(column, route, registered, began, first)
+    except DefinitionsUnavailableError:
+        raise
     except MemoryError:
         if began is not None:  # in a worker, which is at its limit and ends; elsewhere it is an error like any other
             raise

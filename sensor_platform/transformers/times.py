@@ -117,8 +117,11 @@ def in_unit(raw: Any, unit: TimeUnit) -> Any:
         return raw
     if isinstance(number, int):
         return Microseconds(number * 1_000_000 // PER_SECOND[unit])
-    exact = Decimal(raw.strip()) if isinstance(raw, str) else Decimal(number)
-    return Microseconds(round(exact * 1_000_000 / PER_SECOND[unit]))
+    try:
+        exact = Decimal(raw.strip()) if isinstance(raw, str) else Decimal(number)
+        return Microseconds(round(exact * 1_000_000 / PER_SECOND[unit]))
+    except ArithmeticError:  # an exponent that floats read, as 0, and decimals do not
+        return raw
 
 
 def in_zone(text: str, zone: str, pattern: str | None) -> Any:
@@ -141,10 +144,17 @@ def _parse_text(text: str) -> int | None:
     if number is not None:
         if isinstance(number, int):
             return _parse_integer(number)
-        return _parse_number(Decimal(text.strip())) if isinstance(number, float) and abs(number) < _GREATEST else None
+        return _parse_decimal(text.strip()) if isinstance(number, float) and abs(number) < _GREATEST else None
     try:
         return _from_datetime(datetime.fromisoformat(text))
     except ValueError:
+        return None
+
+
+def _parse_decimal(literal: str) -> int | None:
+    try:
+        return _parse_number(Decimal(literal))
+    except ArithmeticError:  # its exponent is beyond those of decimals
         return None
 
 

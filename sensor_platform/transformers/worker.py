@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from sensor_platform.errors import ConfigurationError
+from sensor_platform.errors import ConfigurationError, WorkerUnavailableError
 from sensor_platform.routes.sources import FormatSources
 from sensor_platform.transformers.framing import PROGRESS_BYTES, Progress, frame, take_frame
 
@@ -94,9 +94,10 @@ class Worker:
             )
         self._connection = ours
         self._received = bytearray()
+        self._number = 0  # of the request that is being answered; the first answer, to none, has 0
         self._memory_at_start = sys.maxsize  # what our own imports take is not the transformers'
         try:
-            self._await(START_TIMEOUT_S, START_TIMEOUT_S)
+            self._await_start()
             self._memory_at_start = self._memory_bytes()
             self.registered = self._load()
         except BaseException:
@@ -150,6 +151,13 @@ class Worker:
         self._connection.close()
         self._progress.close()
 
+    def _await_start(self) -> None:
+        try:
+            self._await(START_TIMEOUT_S, START_TIMEOUT_S)
+        except WorkerEndedError as ended:
+            problem = f"the process for transformers of your own did not start, try again later: {ended.detail}"
+            raise WorkerUnavailableError(problem) from ended
+
     def _load(self) -> list[str]:
         """Imports the sources; the names of the formats that they bring."""
         self._progress.began(0, 0)
@@ -170,8 +178,15 @@ class Worker:
     def _ask(
         self, what: str, asked: object, limit_s: float, call_limit_s: float | None = None, find: Find | None = None
     ) -> tuple[dict[str, Any], bytes]:
-        self._send(frame({"ask": what}, pickle.dumps(asked)), limit_s)
-        return self._await(limit_s, limit_s if call_limit_s is None else call_limit_s, find)
+        self._number += 1
+        try:
+            self._send(frame({"ask": what, "number": self._number}, pickle.dumps(asked)), limit_s)
+            return self._await(limit_s, limit_s if call_limit_s is None else call_limit_s, find)
+        except WorkerEndedError:
+            raise
+        except BaseException:  # of `find`, for one: a worker in the middle of an answer takes no other request
+            self.kill()
+            raise
 
     def _send(self, request: bytes, limit_s: float) -> None:
         self._connection.settimeout(limit_s)
@@ -195,7 +210,7 @@ class Worker:
                     began_s += time.monotonic() - asked_s
                     call_began_s += time.monotonic() - asked_s
                 elif found is not None:
-                    return found
+                    return self._checked(found)
             now_s = time.monotonic()
             calls, _, count = self._progress.read()
             if calls != at_call:
@@ -206,6 +221,12 @@ class Worker:
                 took_s = allowed_s if now_s - call_began_s > allowed_s else limit_s
                 raise self._killed("transformer_timeout", f"killed after {took_s:g} s")
             self._check_memory()
+
+    def _checked(self, answer: tuple[dict[str, Any], bytes]) -> tuple[dict[str, Any], bytes]:
+        """The answer, without its number, which is that of the request."""
+        if answer[0].pop("number", None) != self._number:
+            raise self._killed("transformer_crashed", "the worker process answered what was not asked")
+        return answer
 
     def _receive(self) -> tuple[dict[str, Any], bytes] | None:
         """What has arrived, if that is all of an answer."""
@@ -218,7 +239,7 @@ class Worker:
         self._received += chunk
         try:
             found = take_frame(self._received)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._killed("transformer_crashed", "the worker process sent what is no frame") from None
         if found is not None:
             self._received.clear()
@@ -307,6 +328,7 @@ def call_worker(sources: FormatSources, job: Callable[[Worker], T]) -> T:
 
     Raises:
         FormatSourceError: the sources cannot be imported.
+        WorkerUnavailableError: the worker cannot be started.
         WorkerEndedError: the worker was killed at a limit or crashed; the next call starts another one.
     """
     return _owner.call(sources, job)

@@ -77,14 +77,14 @@ class Parent:
 def serve(parent: Parent) -> None:
     """Answers until the parent closes the connection."""
     connection = parent.connection
-    connection.sendall(frame({"ready": True}))
+    connection.sendall(frame({"ready": True, "number": 0}))
     while (request := receive(connection)) is not None:
         header, body = request
         try:
             answer, data = ANSWERS[header["ask"]](pickle.loads(body), parent)  # noqa: S301  # our own parent's
         except MemoryError:
             os._exit(EXIT_OUT_OF_MEMORY)
-        connection.sendall(frame(answer, data))
+        connection.sendall(frame({**answer, "number": header["number"]}, data))
 
 
 def load(sources: FormatSources, parent: Parent) -> Answer:

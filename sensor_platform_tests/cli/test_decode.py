@@ -106,6 +106,15 @@ def test_people_get_short_steps_of_at_most_80_columns() -> None:
     ]
 
 
+def test_escape_sequences_of_a_payload_do_not_reach_the_terminal() -> None:
+    payload = '{"value": "\\u001b]0;owned\\u0007", "\\u001b[2J": 1, "\\u202eunit\\n\\u009b": 2, "force": 3}'
+    result = run(payload.encode(), as_json=False)
+    assert [each for each in result.stdout if not each.isprintable() and each != "\n"] == []
+    assert r"\x1b]0;owned\x07" in result.stdout
+    assert r"\u202eunit\n\x9b = 2" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("arguments", [[], ["--topic", "a", "--from-dead-letter", "1"], ["--from-staged", "no-number"]])
 def test_it_asks_for_one_source(arguments: list[str]) -> None:
     assert CliRunner().invoke(decode, arguments, input=b"1").exit_code == 2

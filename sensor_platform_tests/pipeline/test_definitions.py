@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import retry
+from sensor_platform.errors import DefinitionsUnavailableError
 from sensor_platform.pipeline.accounting import mismatches
 from sensor_platform.pipeline.decode import decode
 from sensor_platform.pipeline.definitions import latest, outdated
@@ -209,6 +210,23 @@ def test_micro_batches_that_interleave_share_one_timeline(database: Database, st
     (staging.path(next(each for each in staging.micro_batches() if each.name == "b"))).unlink()
     load(staging, database, using=ROUTES, mode=Mode.AGAIN)
     assert told(database) == [("force", "a"), ("force", "b"), ("stroke", "c")]
+
+
+def test_while_the_database_cannot_say_what_was_defined_nothing_is_refused(
+    database: Database, staging: LocalStaging
+) -> None:
+    staged_at(staging, 0, "+force", "a")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 1, "b", "c")
+    with database.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE sensor_platform.definition RENAME TO away"))
+    with pytest.raises(DefinitionsUnavailableError, match=r'relation "sensor_platform\.definition" does not exist'):
+        load(staging, database, using=ROUTES)
+    with database.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE sensor_platform.away RENAME TO definition"))
+    load(staging, database, using=ROUTES)
+    assert told(database) == [("force", "a"), ("force", "b"), ("force", "c")]
+    assert rows(database, "SELECT FROM dead_letter") == []
 
 
 def test_a_failed_load_leaves_no_definition(database: Database, staging: LocalStaging) -> None:

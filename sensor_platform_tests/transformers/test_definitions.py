@@ -2,11 +2,18 @@
 
 import pickle
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sensor_platform.errors import DefinitionsUnavailableError
+from sensor_platform.pipeline.decode import decode
+from sensor_platform.routes.file import parse_routes
 from sensor_platform.transformers.definitions import Definition, Definitions, Timeline, check_definitions
+from sensor_platform_tests.transformers.sparkplug import data, metric, table
+
+SPARKPLUG = parse_routes("routes: [{name: sparkplug, filter: 'spBv1.0/#', format: sparkplug}]")
 
 
 def known(*places: int) -> Definitions:
@@ -52,6 +59,27 @@ def test_keys_are_asked_for_once() -> None:
     half.expect(["a", "b", "c"])
     assert half.of("a") == []
     assert asked == [["a", "b"], ["c"]]
+
+
+def test_a_question_that_cannot_be_answered_is_no_fault_of_the_messages() -> None:
+    asked: list[list[str]] = []
+
+    def find(keys: Collection[str]) -> Mapping[str, list[Definition]]:
+        asked.append(list(keys))
+        raise OSError("the connection is gone")
+
+    messages = table([data("g/n", metric(None, alias, None, double_value=1.0)) for alias in range(8)])
+    with pytest.raises(DefinitionsUnavailableError, match="try again later: OSError: the connection is gone"):
+        decode(messages, SPARKPLUG, max_payload_bytes=1000, definitions_of=lambda _format: Definitions(find))
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("key", ["", "n\0", "\ud800", "n" * 1001, 7])
+def test_of_what_cannot_be_a_key_nothing_is_known_and_nobody_is_asked(key: Any) -> None:
+    def find(keys: Collection[str]) -> Mapping[str, list[Definition]]:
+        raise AssertionError(keys)
+
+    assert Definitions(find).of(key) == ()
 
 
 def test_a_part_of_the_column_sees_what_stands_before_it_and_what_other_parts_found() -> None:

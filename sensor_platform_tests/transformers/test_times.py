@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sensor_platform.transformers.times import iso, parse_time, parse_times
+from sensor_platform.transformers.times import in_unit, iso, parse_time, parse_times
+from sensor_platform_tests.transformers.decoding import codes, decode_payloads
 
 NOON = 1_748_779_200_000_000  # 2025-06-01T12:00:00Z
 
@@ -92,6 +93,13 @@ def test_a_column_of_one_type_reads_as_each_of_it_does(raw: int | str) -> None:
 def test_iso_text_reads_back(when: datetime) -> None:
     microseconds = (when - datetime(1970, 1, 1)) // timedelta(microseconds=1)  # noqa: DTZ001
     assert parse_time(iso(microseconds)) == microseconds
+
+
+@pytest.mark.parametrize("raw", ["1e-99999999999999999999", "0e99999999999999999999", "1.5e-9999999999999999999"])
+def test_a_number_beyond_what_decimals_hold_is_no_time(raw: str) -> None:
+    assert parse_time(raw) is None
+    assert parse_time(in_unit(raw, "ms")) is None
+    assert codes(decode_payloads(b'{"time": "%s", "value": 1}' % raw.encode())) == [(0, 0, "invalid_timestamp")]
 
 
 def test_no_times_are_no_times() -> None:

@@ -7,18 +7,24 @@ import sys
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
-from sensor_platform.errors import ConfigurationError
+from sensor_platform.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    SensorPlatformError,
+    WorkerUnavailableError,
+)
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import TransformerSettings
 from sensor_platform.transformers import custom
 from sensor_platform.transformers.contract import READING_COLUMNS
-from sensor_platform.transformers.definitions import Definition, Definitions
+from sensor_platform.transformers.definitions import Definition, Definitions, Find
 from sensor_platform.transformers.keeping import no_readings
 from sensor_platform.transformers.worker import stop_worker
 from sensor_platform_tests.transformers.decoding import codes, table_of
@@ -150,6 +156,93 @@ def test_definitions_reach_a_format_of_ones_own_in_received_order(
         (3, {"scale": 100.0}),
     ]
     assert asked == [["scale"]]
+
+
+def scaled_by(routes: Routes, find: Find, *payloads: bytes) -> list[float]:
+    decoded = decode(
+        table_of(payloads, topic="p/line1/press"),
+        routes,
+        max_payload_bytes=1000,
+        definitions_of=lambda _format: Definitions(find),
+    )
+    assert decoded.refusals == []
+    return list(decoded.readings["value"])
+
+
+def test_a_group_whose_definitions_cannot_be_had_leaves_no_answer_to_the_next(folder: Path) -> None:
+    answers: list[Any] = [DatabaseUnavailableError("away"), {"scale": [Definition(0, "scale", {"scale": 1.0})]}]
+
+    def known(_keys: Collection[str]) -> dict[str, list[Definition]]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+    routes = routes_of(folder, "scaled")
+    with pytest.raises(SensorPlatformError, match="away"):
+        scaled_by(routes, known, b"1", b"2", b"3")
+    assert scaled_by(routes, known, b"100", b"200", b"300") == [100, 200, 300]
+
+
+@pytest.mark.parametrize(
+    ("header", "detail"),
+    [(b'{"readings": 1}', "answered what was not asked"), (b'{"a": ' * 100_000, "sent what is no frame")],
+    ids=["another answer", "too deep"],
+)
+def test_what_a_transformer_sends_in_the_workers_name_is_no_answer(header: bytes, detail: str, tmp_path: Path) -> None:
+    code = (
+        "import socket, struct, sys\nfrom sensor_platform import transformer\n\n\n"
+        "@transformer('sending')\ndef sending(payload, topic, received_at):\n"
+        "    connection = socket.socket(fileno=int(sys.argv[3]))\n"
+        "    connection.sendall(struct.pack('<II', len(payload), 0) + payload)\n"
+        "    while True: pass\n"
+    )
+    refusals = decoded_by(routes_of(tmp_path, "sending", code=code), header).refusals
+    assert [(each.code, each.detail) for each in refusals] == [("transformer_crashed", f"the worker process {detail}")]
+
+
+ENDED_ONCE = """
+import os, signal
+from pathlib import Path
+from sensor_platform import transformer
+from sensor_platform.transformers import worker_main
+
+sent = worker_main.to_bytes
+ended = Path(__file__).with_name("ended")
+
+
+def end_once(decoded):
+    if not ended.exists():
+        ended.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sent(decoded)
+
+
+worker_main.to_bytes = end_once
+
+
+@transformer("harmless")
+def harmless(payload, topic, received_at):
+    return [{"value": int(payload)}]
+"""
+
+
+def test_a_worker_that_is_ended_while_it_calls_nothing_costs_no_message(tmp_path: Path) -> None:
+    decoded = decoded_by(routes_of(tmp_path, "harmless", code=ENDED_ONCE), b"5")
+    assert (tmp_path / "ended").exists()
+    assert decoded.refusals == []
+    assert decoded.readings["value"].tolist() == [5]
+
+
+def test_a_worker_that_cannot_be_started_costs_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = routes_of(tmp_path, "trouble")
+    stop_worker()
+    python, started = tmp_path / "python", tmp_path / "started"
+    python.write_text(f'#!/bin/sh\n[ -e "{started}" ] && exit 9\ntouch "{started}"\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(WorkerUnavailableError, match=r"did not start, try again later: .* ended with exit code 9"):
+        decoded_by(routes, b"exit", b"1")
 
 
 def test_a_name_that_is_no_text_refuses_its_reading(folder: Path) -> None:
