@@ -81,6 +81,30 @@ def test_data_before_a_birth_and_unknown_aliases_are_refused() -> None:
     assert decoded.refusals[0].detail == ('no birth of "g/n" stands before it: what its aliases mean is not known')
 
 
+def test_nodes_of_one_name_at_two_sites_have_births_of_their_own() -> None:
+    def at(site: str, message: tuple[str, bytes]) -> tuple[str, bytes]:
+        return f"{site}/{message[0]}", message[1]
+
+    def born(name: str, bdseq: int) -> tuple[str, bytes]:
+        return birth("g/n", metric(name, 1, DOUBLE, double_value=0), bdseq=bdseq)
+
+    value = data("g/n", metric(None, 1, None, double_value=5))
+    messages = [at("a", born("pressure", 1)), at("b", born("speed", 2)), at("a", value), at("b", value)]
+    messages += [at("c", value), value, at("a", death("g/n", bdseq=1))]
+    route = Route(name="s", filter="{work_unit}/spBv1.0/#", format="sparkplug")
+    bridged = Route(name="b", filter="spBv1.0/#", format="sparkplug")
+    decoded = decode(table(messages), Routes([route, bridged]), max_payload_bytes=1_000_000)
+    assert [(site, who, name) for site, who, name, _, value, _, _ in said(decoded) if value == 5] == [
+        ("a", "n", "pressure"),
+        ("b", "n", "speed"),
+    ]
+    assert [(site, name) for site, _, name, _, value, _, _ in said(decoded) if name == "online" and value == 0] == [
+        ("a", "online")
+    ]
+    assert codes(decoded) == [(4, -1, "no_birth"), (5, -1, "no_birth")]
+    assert {one.key for one in decoded.definitions["sparkplug"]} >= {"a/spBv1.0/g/n", "b/spBv1.0/g/n"}
+
+
 def test_names_need_no_birth() -> None:
     decoded = decode_all(
         [data("g/n", metric("a", None, INT32, int_value=2**32 - 5), metric(None, 4, INT8, int_value=1))]
