@@ -105,6 +105,25 @@ def test_nodes_of_one_name_at_two_sites_have_births_of_their_own() -> None:
     assert {one.key for one in decoded.definitions["sparkplug"]} >= {"a/spBv1.0/g/n", "b/spBv1.0/g/n"}
 
 
+@pytest.mark.parametrize("how_many", [1, 40], ids=["the library", "all in step"])
+@pytest.mark.parametrize("type_", ["NDATA", "NBIRTH", "NDEATH"])
+def test_a_message_of_too_many_metrics_is_refused_whole(how_many: int, type_: str) -> None:
+    few = [data("g/n", metric("a", None, DOUBLE, double_value=value)) for value in range(how_many)]
+    many = f"spBv1.0/g/{type_}/n", b"\x12\x00" * 10_001
+    decoded = decode_all([*few, many])
+    assert codes(decoded) == [(how_many, -1, "too_many_metrics")]
+    assert "10001 metrics" in decoded.refusals[0].detail
+    assert decoded.readings["value"].tolist() == list(range(how_many))
+
+
+def test_metrics_up_to_the_bound_are_read() -> None:
+    one = metric(None, 1, DOUBLE, double_value=1)
+    born = birth("g/n", metric("a", 1, DOUBLE, double_value=0))
+    decoded = decode_all([born, data("g/n", *[one] * 10_000), data("g/n", *[one] * 10_001)], online="")
+    assert codes(decoded) == [(2, -1, "too_many_metrics")]
+    assert len(decoded.readings) == 10_001
+
+
 def test_names_need_no_birth() -> None:
     decoded = decode_all(
         [data("g/n", metric("a", None, INT32, int_value=2**32 - 5), metric(None, 4, INT8, int_value=1))]
