@@ -21,6 +21,7 @@ from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers import sparkplug_b, sparkplug_shapes, sparkplug_wire
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.sparkplug_b.sparkplug_b_pb2 import DESCRIPTOR, Payload
+from sensor_platform.transformers.sparkplug_metrics import GREATEST_MS
 from sensor_platform.transformers.sparkplug_payload import Rows, add_metrics, read_payload, timestamp_of
 from sensor_platform_tests.conftest import missing_tool
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, table_of
@@ -122,6 +123,14 @@ def test_metrics_up_to_the_bound_are_read() -> None:
     decoded = decode_all([born, data("g/n", *[one] * 10_000), data("g/n", *[one] * 10_001)], online="")
     assert codes(decoded) == [(2, -1, "too_many_metrics")]
     assert len(decoded.readings) == 10_001
+
+
+def test_a_time_that_is_none_is_said_whoever_said_it() -> None:
+    late, later = GREATEST_MS + 1, GREATEST_MS + 2
+    of_payload = data("g/n", metric("a", None, DOUBLE, double_value=1), at=late)
+    of_metric = data("g/n", metric("a", None, DOUBLE, double_value=1, timestamp=later), at=late)
+    details = [refusal.detail for refusal in decode_all([of_payload, of_metric]).refusals]
+    assert details == [f'"a": the time {late} ms is none', f'"a": the time {later} ms is none']
 
 
 def test_names_need_no_birth() -> None:
