@@ -46,7 +46,7 @@ TypeName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What a payload says; whose metadata concerns it; whether it is a refusal of the whole message."""
+    """What a payload says; whose metadata concerns it; whether a refusal in it is one of the whole message."""
 
     said: Iterator[Said | RefusedValueError]
     keys: Sequence[str] = ()
@@ -138,7 +138,7 @@ class _Walk:
         except RefusedValueError as refused:
             return _Read(iter([refused]), whole=True)
         keys = (definition_key(each.publisher_id, each.dataset_writer_id) for each in said if _is_data(each))
-        return _Read(iter(said), [key for key in keys if key is not None])
+        return _Read(iter(said), [key for key in keys if key is not None], whole=len(said) == 1)
 
     def _add(self, message: int, read: "_Read") -> None:
         ordinal, names, is_said = 0, self.table.names(message), False
@@ -211,6 +211,8 @@ class _Walk:
         )
 
     def _readings(self, field: Field, dataset: DataSetMessage, names: NamesMade) -> Iterator[dict[str, Any]]:
+        if field.refused is not None:
+            raise field.refused
         about: dict[str, Any] = {"quality": max(severity(field.status), severity(dataset.status))}
         time = dataset.time if field.time is ABSENT else field.time
         if time is not ABSENT:
@@ -227,7 +229,7 @@ class _Walk:
             yield reading if option.unit is None else {**reading, "unit": option.unit}
 
 
-def _is_data(said: Said) -> TypeGuard[DataSetMessage]:
+def _is_data(said: Said | RefusedValueError) -> TypeGuard[DataSetMessage]:
     return isinstance(said, DataSetMessage)
 
 

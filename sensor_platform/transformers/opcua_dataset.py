@@ -51,13 +51,17 @@ class Unsupported:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """value: a number, boolean, text, None, or lists and objects of them. time: raw, ABSENT where it says none."""
+    """value: a number, boolean, text, None, or lists and objects of them. time: raw, ABSENT where it says none.
+
+    refused: why it is no reading, though its neighbours may be.
+    """
 
     name: str
     value: Any
     status: int = GOOD
     time: Any = ABSENT
     type: int | None = None
+    refused: RefusedValueError | None = None
 
 
 @dataclass(frozen=True, slots=True)
