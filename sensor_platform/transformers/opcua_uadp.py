@@ -76,13 +76,13 @@ def read_uadp(payload: bytes, known: Known, *, number_unnamed: bool = False) -> 
                 yield refused
 
 
-def keys_of(payload: bytes) -> list[str]:
-    """Whose metadata is needed to read a payload."""
+def keys_of(payload: bytes, plant: str) -> list[str]:
+    """Whose metadata is needed to read a payload of `plant`."""
     try:
         header = _header(Reader(payload))
     except RefusedValueError:
         return []
-    keys = [definition_key(header.publisher_id, str(writer)) for writer in header.writers]
+    keys = [definition_key(plant, header.publisher_id, str(writer)) for writer in header.writers]
     return [key for key in keys if key is not None]
 
 

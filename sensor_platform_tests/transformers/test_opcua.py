@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from asyncua import ua
 from asyncua.pubsub import uadp
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from sensor_platform.errors import DEAD_LETTER_CODES
 from sensor_platform.pipeline.decode import DecodedMessages, decode
-from sensor_platform.routes.model import Routes
+from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers.definitions import Definitions
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads, route_of, table_of
 
@@ -219,6 +220,28 @@ def test_metadata_of_another_version_names_nothing() -> None:
     assert (1, -1, "unknown_metadata") in codes(decoded)
 
 
+@pytest.mark.parametrize(
+    ("filter_", "told", "asked", "is_known"),
+    [
+        pytest.param("ua/{work_unit}/{sensor}", "ua/other/x", "ua/a/b", False, id="another work unit"),
+        pytest.param("ua/{work_unit}/{sensor}", "ua/a/x", "ua/a/b", True, id="the same work unit"),
+        pytest.param("#", "ua/other/x", "ua/a/b", True, id="no work unit at all"),
+        pytest.param("#", "p1/json/metadata/p/g/1", "p1/json/data/p/g", True, id="topics of the specification"),
+        pytest.param("#", "p2/uadp/metadata/p", "p1/uadp/data/p", False, id="of another plant"),
+        pytest.param("{sensor}/{work_unit}/#", "p/json/metadata/p", "p/uadp/data/p", True, id="two encodings"),
+        pytest.param("{work_unit}/#", "a/json/x", "b/json/y", False, id="a level that is called so by chance"),
+    ],
+)
+def test_metadata_holds_within_its_plant(filter_: str, told: str, asked: str, is_known: bool) -> None:
+    data = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), [ua.Variant(21.5, V.Double)]))
+    messages = [table_of([metadata(("temperature", 11))], topic=told), table_of([data], topic=asked)]
+    options = {"unnamed": "number", "sensor": "dataset_writer_id", "work_unit": "publisher_id"}
+    route = Route(name="r", filter=filter_, format="opcua", options=options)
+    decoded = decode(pa.concat_tables(messages), Routes([route]), max_payload_bytes=1000)
+    assert codes(decoded) == []
+    assert decoded.readings["metric"].tolist() == ["temperature" if is_known else "field_0"]
+
+
 def variants_of(encoded: bytes) -> bytes:
     """A network message with one Variant, of these bytes."""
     return b"\x01\x01" + struct.pack("<H", 1) + encoded
@@ -250,7 +273,7 @@ def test_metadata_in_json_gives_names_and_types() -> None:
     assert decoded.ignored.tolist() == [True, False]
     assert decoded.readings[["sensor", "metric", "value"]].to_numpy().tolist() == [["oven", "t", 21.5]]
     (definition,) = decoded.definitions["opcua"]
-    assert definition.key == "1/p"
+    assert definition.key == '["line1", "p", "1"]'
 
 
 def test_metadata_of_an_earlier_micro_batch_is_found() -> None:
