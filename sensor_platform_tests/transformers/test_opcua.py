@@ -242,6 +242,24 @@ def test_metadata_holds_within_its_plant(filter_: str, told: str, asked: str, is
     assert decoded.readings["metric"].tolist() == ["temperature" if is_known else "field_0"]
 
 
+@pytest.mark.parametrize(
+    ("values", "numbered"),
+    [
+        pytest.param([1013.0], ["field_0"], id="fewer"),
+        pytest.param([21.5, 1013.0, 4.0], ["temperature", "pressure", "field_2"], id="more"),
+    ],
+)
+def test_a_key_frame_of_other_fields_than_are_named_is_refused(values: list[float], numbered: list[str]) -> None:
+    variants = [ua.Variant(value, V.Double) for value in values]
+    data = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), variants))
+    named = metadata(("temperature", 11), ("pressure", 11))
+    refused = read(named, data)
+    assert codes(refused) == [(1, -1, "unknown_metadata")]
+    assert f"{len(values)} fields, and 2 are named" in refused.refusals[0].detail
+    assert codes(read(data, fields=["temperature", "pressure"])) == [(0, -1, "unknown_metadata")]
+    assert read(named, data, unnamed="number").readings["metric"].tolist() == numbered
+
+
 def variants_of(encoded: bytes) -> bytes:
     """A network message with one Variant, of these bytes."""
     return b"\x01\x01" + struct.pack("<H", 1) + encoded
