@@ -167,6 +167,8 @@ def scalars(name: str, raw: Any, names: NamesMade, kind: int | None = None, dept
         yield from _of_object(name, raw, names, depth)
     elif type(raw) is list:
         for place, element in enumerate(raw):
+            if element is None:
+                continue  # before a name is made of it
             yield from scalars(names.made(f"{name}.{place}"), element, names, kind, depth + 1)
     else:
         yield name, _scalar(raw, kind)

@@ -20,6 +20,7 @@ from sensor_platform.errors import DEAD_LETTER_CODES
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers.definitions import Definitions
+from sensor_platform.transformers.leaves import MAX_NAME_CHARACTERS_A_MESSAGE
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads, route_of, table_of
 
 AT = datetime(2025, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -279,6 +280,41 @@ def variants_of(encoded: bytes) -> bytes:
 )
 def test_a_length_that_lies_costs_nothing(encoded: bytes) -> None:
     answered(read(variants_of(encoded), unnamed="number"))
+
+
+def array_of(kind: V, elements: int, encoded: bytes) -> bytes:
+    return bytes([0x80 | kind.value]) + struct.pack("<i", elements) + encoded * elements
+
+
+NULL, EMPTY_TEXT = b"\0", b"\xff" * 4
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(array_of(V.Variant, 1_000_000, NULL), id="Variants that are null"),
+        pytest.param(array_of(V.DataValue, 10_001, NULL), id="DataValues that are null"),
+        pytest.param(array_of(V.String, 10_001, EMPTY_TEXT), id="texts"),
+        pytest.param(array_of(V.Variant, 200, array_of(V.Variant, 100, NULL)), id="arrays in an array"),
+    ],
+)
+def test_an_array_of_too_many_elements_is_refused(encoded: bytes) -> None:
+    assert codes(read(variants_of(encoded), unnamed="number")) == [(0, -1, "too_many_metrics")]
+
+
+def test_elements_that_are_null_leave_their_places_out() -> None:
+    encoded = array_of(V.Variant, 9_999, NULL)[:-1] + b"\x01\x01"
+    decoded = read(variants_of(encoded), unnamed="number")
+    assert codes(decoded) == []
+    assert decoded.readings[["metric", "value"]].to_numpy().tolist() == [["field_0.9998", 1.0]]
+
+
+def test_of_an_element_that_is_null_no_name_is_made() -> None:
+    name = "a" * 400
+    elements = [None] * (MAX_NAME_CHARACTERS_A_MESSAGE // len(name) + 1)
+    decoded = read(json.dumps({"Payload": {name: [*elements, 1]}}).encode())
+    assert codes(decoded) == []
+    assert decoded.readings["metric"].tolist() == [f"{name}.{len(elements)}"]
 
 
 def test_metadata_in_json_gives_names_and_types() -> None:
