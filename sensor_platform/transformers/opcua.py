@@ -26,6 +26,7 @@ from sensor_platform.transformers.opcua_dataset import (
     Source,
     Words,
     definition_key,
+    plant_of,
     scalars,
     severity,
 )
@@ -46,7 +47,7 @@ TypeName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What a payload says; whose metadata concerns it; whether it is a refusal of the whole message."""
+    """What a payload says; whose metadata concerns it; whether a refusal in it is one of the whole message."""
 
     said: Iterator[Said | RefusedValueError]
     keys: Sequence[str] = ()
@@ -117,6 +118,10 @@ class _Walk:
         self._text = route.text
         self.ignored: list[int] = []
         self.timeline = Timeline(column.definitions)
+        self._plants = [
+            plant_of(topic, captures.get("work_unit", ""))
+            for topic, captures in zip(column.topics, column.captures, strict=True)
+        ]
         self.table = ReadingTable(column, route, names_sensors=True, any_number=True)
         read = [self._read(message, payload, message in exactly) for message, payload in enumerate(column.payloads)]
         self.timeline.expect(key for document in read for key in document.keys)
@@ -130,15 +135,15 @@ class _Walk:
             if self._options.encoding == "uadp" or (self._options.encoding == "auto" and not _is_json(payload)):
                 about = partial(self._about, message)
                 number = self._options.unnamed == "number"
-                return _Read(read_uadp(payload, about, number_unnamed=number), keys_of(payload))
+                return _Read(read_uadp(payload, about, number_unnamed=number), keys_of(payload, self._plants[message]))
             document = parse(payload, exactly=exactly or (self._options.scales and has_long_integers(payload)))
             if type(document) is Unreadable:
                 raise RefusedValueError(document.code, document.detail)
             said = list(read_json(document))
         except RefusedValueError as refused:
             return _Read(iter([refused]), whole=True)
-        keys = (definition_key(each.publisher_id, each.dataset_writer_id) for each in said if _is_data(each))
-        return _Read(iter(said), [key for key in keys if key is not None])
+        keys = (self._key(message, each) for each in said if _is_data(each))
+        return _Read(iter(said), [key for key in keys if key is not None], whole=len(said) == 1)
 
     def _add(self, message: int, read: "_Read") -> None:
         ordinal, names, is_said = 0, self.table.names(message), False
@@ -161,8 +166,11 @@ class _Walk:
         if not ordinal and not is_said:
             self.ignored.append(message)
 
+    def _key(self, message: int, said: DataSetMessage | DataSetMetaData) -> str | None:
+        return definition_key(self._plants[message], said.publisher_id, said.dataset_writer_id)
+
     def _define(self, message: int, said: DataSetMetaData) -> None:
-        key = definition_key(said.publisher_id, said.dataset_writer_id)
+        key = self._key(message, said)
         if key is None:
             raise RefusedValueError(INVALID, "metadata that does not name its publisher and its DataSetWriter")
         if not all(is_storable(name) for name in (said.name or "", *(field.name for field in said.fields))):
@@ -171,7 +179,7 @@ class _Walk:
 
     def _about(self, message: int, publisher_id: str | None, writer_id: str | None) -> DataSetMetaData | None:
         """What is known of a writer: what it said last, or else what the route says."""
-        key = definition_key(publisher_id, writer_id)
+        key = definition_key(self._plants[message], publisher_id, writer_id)
         content = None if key is None else self.timeline.latest(key, message)
         return self._options.declared(writer_id) if content is None else DataSetMetaData.of_content(content)
 
@@ -199,7 +207,7 @@ class _Walk:
 
     def _described(self, message: int, dataset: DataSetMessage) -> DataSetMessage:
         """With the name and the types that metadata gives, where the message itself has none."""
-        key = definition_key(dataset.publisher_id, dataset.dataset_writer_id)
+        key = self._key(message, dataset)
         content = None if key is None else self.timeline.latest(key, message)
         if content is None:
             return dataset
@@ -211,6 +219,8 @@ class _Walk:
         )
 
     def _readings(self, field: Field, dataset: DataSetMessage, names: NamesMade) -> Iterator[dict[str, Any]]:
+        if field.refused is not None:
+            raise field.refused
         about: dict[str, Any] = {"quality": max(severity(field.status), severity(dataset.status))}
         time = dataset.time if field.time is ABSENT else field.time
         if time is not ABSENT:
@@ -227,7 +237,7 @@ class _Walk:
             yield reading if option.unit is None else {**reading, "unit": option.unit}
 
 
-def _is_data(said: Said) -> TypeGuard[DataSetMessage]:
+def _is_data(said: Said | RefusedValueError) -> TypeGuard[DataSetMessage]:
     return isinstance(said, DataSetMessage)
 
 

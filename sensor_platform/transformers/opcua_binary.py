@@ -10,6 +10,7 @@ from typing import Any
 
 from sensor_platform.transformers.leaves import MAX_DEPTH, RefusedValueError
 from sensor_platform.transformers.opcua_dataset import GOOD, NAMES_OF_TYPES, TYPES, Field, Unsupported
+from sensor_platform.transformers.table import MAX_METRICS
 from sensor_platform.transformers.times import ABSENT, Microseconds
 
 INVALID = "invalid_network_message"
@@ -28,6 +29,7 @@ class Reader:
         self._data = data
         self.at = at
         self.end = len(data) if end is None else end
+        self._elements = 0
 
     @property
     def left(self) -> int:
@@ -51,6 +53,12 @@ class Reader:
         if length < -1:
             raise RefusedValueError(INVALID, f"byte {self.at}: there is no length {length}")
         return max(length, 0)
+
+    def expect_elements(self, count: int) -> None:
+        """Elements that are read one by one. Of nulls and empty texts, megabytes hold more than there is time for."""
+        self._elements += count
+        if self._elements > MAX_METRICS:
+            raise RefusedValueError("too_many_metrics", f"arrays have more than {MAX_METRICS} elements")
 
     def text(self) -> str:
         # Surrogates stand for bytes that are not UTF-8: such a text is refused as one that cannot be stored.
@@ -98,6 +106,7 @@ def read_array(reader: Reader, kind: int, depth: int = 0) -> list[Any]:
         return reader.numbers(NUMBERS[kind], count)
     if kind == 0:  # nulls take no bytes: five bytes may claim any number of them
         return []
+    reader.expect_elements(count)
     return [read_value(reader, kind, depth) for _ in range(count)]
 
 

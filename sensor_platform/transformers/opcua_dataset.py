@@ -4,8 +4,10 @@ Quality follows the two severity bits of a status (OPC 10000-4, 7.39), the worse
 time of zero, as stacks write it that have none, is no time.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from sensor_platform.transformers.contract import Quality
@@ -32,6 +34,8 @@ LEFT_OUT = frozenset(
 )
 TEXTS = frozenset(TYPES[name] for name in ("String", "DateTime", "LocalizedText"))
 GOOD = 0
+_ENCODINGS = frozenset({"json", "uadp"})
+_MESSAGE_TYPES = frozenset({"data", "metadata", "status", "connection", "application", "endpoints"})
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _ZERO_TIMES = ("0001-01-01T00:00:00", "1601-01-01T00:00:00")
 
@@ -51,13 +55,17 @@ class Unsupported:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """value: a number, boolean, text, None, or lists and objects of them. time: raw, ABSENT where it says none."""
+    """value: a number, boolean, text, None, or lists and objects of them. time: raw, ABSENT where it says none.
+
+    refused: why it is no reading, though its neighbours may be.
+    """
 
     name: str
     value: Any
     status: int = GOOD
     time: Any = ABSENT
     type: int | None = None
+    refused: RefusedValueError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +121,28 @@ class DataSetMetaData:
         )
 
 
-def definition_key(publisher_id: str | None, dataset_writer_id: str | None) -> str | None:
-    """Whom metadata concerns; None where the message does not say it, or says what no key can hold."""
-    key = f"{dataset_writer_id}/{publisher_id}"
-    known = publisher_id is not None and dataset_writer_id is not None
-    return key if known and is_storable(key) and len(key.encode()) <= MAX_KEY_BYTES else None
+def plant_of(topic: str, work_unit: str) -> str:
+    """Within which ids of publishers and writers mean one thing: metadata and data of a publisher have it in common.
+
+    The levels before `json/data`, `uadp/metadata`, ... where the topic is one of the specification, else the
+    work unit.
+    """
+    levels = topic.split("/")
+    for place, (encoding, kind) in enumerate(pairwise(levels)):
+        if encoding in _ENCODINGS and kind in _MESSAGE_TYPES:
+            return "/".join(levels[:place])
+    return work_unit
+
+
+def definition_key(plant: str, publisher_id: str | None, dataset_writer_id: str | None) -> str | None:
+    """Whom metadata concerns; None where the message does not say it, or says what no key can hold.
+
+    An array in JSON: all three may hold any character.
+    """
+    if publisher_id is None or dataset_writer_id is None or not is_storable(plant + publisher_id + dataset_writer_id):
+        return None
+    key = json.dumps([plant, publisher_id, dataset_writer_id], ensure_ascii=False)
+    return key if len(key.encode()) <= MAX_KEY_BYTES else None
 
 
 def severity(status: int) -> Quality:
@@ -142,6 +167,8 @@ def scalars(name: str, raw: Any, names: NamesMade, kind: int | None = None, dept
         yield from _of_object(name, raw, names, depth)
     elif type(raw) is list:
         for place, element in enumerate(raw):
+            if element is None:
+                continue  # before a name is made of it
             yield from scalars(names.made(f"{name}.{place}"), element, names, kind, depth + 1)
     else:
         yield name, _scalar(raw, kind)

@@ -4,7 +4,7 @@ With and without the headers of network message and DataSetMessage, one DataSetM
 values, Variants or DataValues, told apart by their names. Also OPC Publisher's samples, `{NodeId, DisplayName, Value}`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,8 +49,11 @@ class Control:
 Said = DataSetMessage | DataSetMetaData | Control
 
 
-def read_json(document: Any, depth: int = 0) -> Iterator[Said]:
-    """What a document says. Raises RefusedValueError where it is no message of OPC UA PubSub."""
+def read_json(document: Any, depth: int = 0) -> Iterator[Said | RefusedValueError]:
+    """What a document says. A DataSetMessage whose status is none is its refusal; its neighbours stand.
+
+    Raises RefusedValueError where the document is no message of OPC UA PubSub.
+    """
     if type(document) is list and depth <= MAX_DEPTH:
         for element in document:
             yield from read_json(element, depth + 1)
@@ -65,14 +68,24 @@ def read_json(document: Any, depth: int = 0) -> Iterator[Said]:
     elif "Messages" in document:
         yield from _network_message(document)
     elif document.keys() >= {"NodeId", "Value"}:
-        yield _sample(document)
+        yield _or_refusal(_sample, document)
     elif "MessageId" in document and document.keys() <= _NETWORK_HEADER:
         raise RefusedValueError(INVALID, "a network message without Messages")
     else:
-        yield _dataset_message(document)
+        yield _or_refusal(_dataset_message, document)
 
 
-def _network_message(document: Object) -> Iterator[DataSetMessage]:
+def _or_refusal(read: Callable[[Object], DataSetMessage], document: Object) -> DataSetMessage | RefusedValueError:
+    """Raises RefusedValueError where `document` is no DataSetMessage at all."""
+    try:
+        return read(document)
+    except RefusedValueError as refused:
+        if refused.code == INVALID:
+            raise
+        return refused
+
+
+def _network_message(document: Object) -> Iterator[DataSetMessage | RefusedValueError]:
     messages = document["Messages"]
     messages = [messages] if type(messages) is dict else messages
     if type(messages) is not list:
@@ -80,7 +93,10 @@ def _network_message(document: Object) -> Iterator[DataSetMessage]:
     for element in messages:
         if type(element) is not dict:
             raise RefusedValueError(INVALID, f"a DataSetMessage is {shown(element)}, not an object")
-        message = _dataset_message(element)
+        message = _or_refusal(_dataset_message, element)
+        if isinstance(message, RefusedValueError):
+            yield message
+            continue
         yield replace(
             message,
             publisher_id=message.publisher_id or _identifier(document, "PublisherId"),
@@ -128,13 +144,12 @@ def _fields(payload: Object) -> tuple[Field, ...]:
 def _field(name: str, raw: Any) -> Field:
     if type(raw) is not dict or not raw or is_variant(raw) or not raw.keys() <= _DATA_VALUE:
         return Field(name, raw)
-    return Field(
-        name,
-        raw.get("Value"),
-        _status(raw.get("StatusCode", raw.get("Status"))),
-        time_or_absent(raw.get("SourceTimestamp")),
-        variant_type(raw),
-    )
+    try:
+        status = _status(raw.get("StatusCode", raw.get("Status")))
+    except RefusedValueError as refused:
+        detail = f"{shown(name)}: {refused.detail}"
+        return Field(name, raw.get("Value"), refused=RefusedValueError(refused.code, detail))
+    return Field(name, raw.get("Value"), status, time_or_absent(raw.get("SourceTimestamp")), variant_type(raw))
 
 
 def _status(raw: Any) -> int:

@@ -76,13 +76,13 @@ def read_uadp(payload: bytes, known: Known, *, number_unnamed: bool = False) -> 
                 yield refused
 
 
-def keys_of(payload: bytes) -> list[str]:
-    """Whose metadata is needed to read a payload."""
+def keys_of(payload: bytes, plant: str) -> list[str]:
+    """Whose metadata is needed to read a payload of `plant`."""
     try:
         header = _header(Reader(payload))
     except RefusedValueError:
         return []
-    keys = [definition_key(header.publisher_id, str(writer)) for writer in header.writers]
+    keys = [definition_key(plant, header.publisher_id, str(writer)) for writer in header.writers]
     return [key for key in keys if key is not None]
 
 
@@ -184,7 +184,13 @@ def _fields(
     if encoding == RAW:
         yield from _raw_fields(reader, kind, about)
         return
-    for place in range(reader.number("H")):
+    count = reader.number("H")
+    if names and count != len(names) and kind != DELTA_FRAME and not number_unnamed:
+        detail = f"the DataSetMessage has {count} fields, and {len(names)} are named: which are which is not known"
+        raise RefusedValueError("unknown_metadata", detail)
+    if count < len(names) and kind != DELTA_FRAME:
+        names = ()  # one is gone: whichever it is, names in order would be those of other fields
+    for place in range(count):
         number = reader.number("H") if kind == DELTA_FRAME else place
         if number >= len(names) and not number_unnamed:
             raise RefusedValueError("unknown_metadata", f"nothing says what the field {number} is called: see `fields`")

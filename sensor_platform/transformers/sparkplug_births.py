@@ -1,7 +1,8 @@
 """Births of Sparkplug B: what their metrics are called, for the data that comes later under aliases.
 
-Keys of definitions: "group/node" and "group/node/device" for births, and beside them what is no longer than a session:
-"#session" (the node's bdSeq when it was said), "#devices" (every device that the node ever had).
+Keys of definitions: "group/node" and "group/node/device" for births (behind the levels that a bridge has put before
+them), and beside them what is no longer than a session: "#session" (the node's bdSeq when it was said), "#devices"
+(every device that the node ever had).
 """
 
 from dataclasses import dataclass

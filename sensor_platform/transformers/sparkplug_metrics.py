@@ -248,7 +248,9 @@ class Reading:
         for row in np.flatnonzero(rows).tolist():
             verdict, name, datatype = int(judged.verdict[row]), shown(resolved.name[row]), int(resolved.datatype[row])
             if not time_ok[row]:
-                code, reason = "invalid_timestamp", f"the time {piece.timestamp[row]} ms is none"
+                own = int(piece.timestamp[row])
+                ms = own if own >= 0 else self.payload_times[piece.message[row]]
+                code, reason = "invalid_timestamp", f"the time {ms} ms is none"
             elif verdict == values.OK:
                 code = "nan_not_allowed"
                 reason = f"the value is {judged.number[row]} and the route does not say allow_nan"

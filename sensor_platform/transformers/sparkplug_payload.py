@@ -12,6 +12,7 @@ from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import shown
 from sensor_platform.transformers.sparkplug_b.sparkplug_b_pb2 import Payload
 from sensor_platform.transformers.sparkplug_values import BOOLEAN
+from sensor_platform.transformers.table import MAX_METRICS
 
 #: Which field a value came in, by the name of the field.
 KINDS = {
@@ -42,11 +43,15 @@ class Rows:
 
 
 def read_payload(payload: bytes) -> Payload:
-    """Raises RefusedValueError where the bytes are no payload of Sparkplug B."""
+    """Raises RefusedValueError where the bytes are no payload of Sparkplug B, or hold too many metrics."""
     try:
-        return Payload.FromString(payload)
+        read = Payload.FromString(payload)
     except DecodeError as err:
         raise RefusedValueError("invalid_sparkplug", f"not a payload of Sparkplug B: {shown(str(err))}") from err
+    if len(read.metrics) > MAX_METRICS:
+        detail = f"the message has {len(read.metrics)} metrics, not up to {MAX_METRICS}"
+        raise RefusedValueError("too_many_metrics", detail)
+    return read
 
 
 def timestamp_of(payload: Payload) -> int:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sensor_platform.transformers.table import MAX_METRICS
+
 #: Fewer payloads than these are not worth a template.
 LEAST_ALIKE = 32
 #: Templates that are tried in one piece; what is left is read in step.
@@ -65,6 +67,8 @@ def _read(template: Template) -> None:
         number, after = _varint(payload, at + 1)
         if tag == 0x12:
             if after + number > len(payload):
+                raise _NotSimpleError
+            if len(template.metrics) == MAX_METRICS:
                 raise _NotSimpleError
             template.metrics.append(_metric(template, after, after + number))
             at = after + number

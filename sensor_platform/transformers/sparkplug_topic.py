@@ -42,7 +42,12 @@ class Place:
 
     @property
     def node_key(self) -> str:
-        return f"{self.group}/{self.node}"
+        """`group/node`; where a bridge has put levels before the namespace, `site/spBv1.0/group/node`.
+
+        Two sites may have groups and nodes of the same names.
+        """
+        before = _before(self.topic)
+        return "/".join([*before, NAMESPACE, self.group, self.node] if before else [self.group, self.node])
 
     @property
     def key(self) -> str:
@@ -77,5 +82,10 @@ def place_of(topic: str) -> Place:
 
 def command_topic(place: Place) -> str:
     """Where the node of `place` listens for commands."""
-    before = place.topic.split("/")[: place.topic.split("/").index(NAMESPACE)]
-    return "/".join([*before, NAMESPACE, place.group, "NCMD", place.node])
+    return "/".join([*_before(place.topic), NAMESPACE, place.group, "NCMD", place.node])
+
+
+def _before(topic: str) -> list[str]:
+    """The levels before the namespace."""
+    levels = topic.split("/")
+    return levels[: levels.index(NAMESPACE)] if NAMESPACE in levels else []

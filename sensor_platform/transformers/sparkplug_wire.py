@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensor_platform.transformers.sparkplug_shapes import Alike, alike
+from sensor_platform.transformers.table import MAX_METRICS
 
 #: Fields of Metric: what is kept of each. Tags are field number << 3 | wire type.
 ALIAS, TIMESTAMP, DATATYPE, HISTORICAL, TRANSIENT, NULL = 0x10, 0x18, 0x20, 0x28, 0x30, 0x38
@@ -83,6 +84,9 @@ def read_simple(payloads: list[bytes]) -> WireMetrics:
     rest = np.ones(len(payloads), dtype=bool)
     for _, rows in parts:
         rest[rows] = False
+    # What may hold too many metrics is for the library, which refuses it: here each would be a step of its own.
+    crowded = [row for row in np.flatnonzero(sizes > 2 * MAX_METRICS) if payloads[row].count(METRICS) > MAX_METRICS]
+    rest[crowded] = False
     left = np.flatnonzero(rest)
     if len(left) >= LEAST_IN_STEP or not parts:
         parts.append((_in_step(data, starts[left], ends[left], left), left))

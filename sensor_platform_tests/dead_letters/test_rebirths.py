@@ -129,7 +129,10 @@ def test_levels_before_the_namespace_stay(
     database: Database, staging: LocalStaging, settings: Settings, group: str
 ) -> None:
     topic, payload = unknown(f"{group}/n")
-    stage_and_load(staging, database, "a", (f"bridge/{topic}", payload))
+    born_topic, born = birth(f"{group}/n", metric("a", 1, 10, double_value=0.0))
+    # A birth of the same name at another site, or behind no bridge, is not that of this node.
+    births = (f"other/{born_topic}", born), (born_topic, born)
+    stage_and_load(staging, database, "a", (f"bridge/{topic}", payload), *births)
     assert ask_for_rebirths(database, settings, now=NOW) == [f"bridge/spBv1.0/{group}/NCMD/n"]
 
 

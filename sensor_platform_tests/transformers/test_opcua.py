@@ -20,6 +20,7 @@ from sensor_platform.errors import DEAD_LETTER_CODES
 from sensor_platform.pipeline.decode import DecodedMessages, decode, one_message
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers.definitions import Definitions
+from sensor_platform.transformers.leaves import MAX_NAME_CHARACTERS_A_MESSAGE
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads, route_of, table_of
 
 AT = datetime(2025, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -220,6 +221,46 @@ def test_metadata_of_another_version_names_nothing() -> None:
     assert (1, -1, "unknown_metadata") in codes(decoded)
 
 
+@pytest.mark.parametrize(
+    ("filter_", "told", "asked", "is_known"),
+    [
+        pytest.param("ua/{work_unit}/{sensor}", "ua/other/x", "ua/a/b", False, id="another work unit"),
+        pytest.param("ua/{work_unit}/{sensor}", "ua/a/x", "ua/a/b", True, id="the same work unit"),
+        pytest.param("#", "ua/other/x", "ua/a/b", True, id="no work unit at all"),
+        pytest.param("#", "p1/json/metadata/p/g/1", "p1/json/data/p/g", True, id="topics of the specification"),
+        pytest.param("#", "p2/uadp/metadata/p", "p1/uadp/data/p", False, id="of another plant"),
+        pytest.param("{sensor}/{work_unit}/#", "p/json/metadata/p", "p/uadp/data/p", True, id="two encodings"),
+        pytest.param("{work_unit}/#", "a/json/x", "b/json/y", False, id="a level that is called so by chance"),
+    ],
+)
+def test_metadata_holds_within_its_plant(filter_: str, told: str, asked: str, is_known: bool) -> None:
+    data = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), [ua.Variant(21.5, V.Double)]))
+    messages = [table_of([metadata(("temperature", 11))], topic=told), table_of([data], topic=asked)]
+    options = {"unnamed": "number", "sensor": "dataset_writer_id", "work_unit": "publisher_id"}
+    route = Route(name="r", filter=filter_, format="opcua", options=options)
+    decoded = decode(pa.concat_tables(messages), Routes([route]), max_payload_bytes=1000)
+    assert codes(decoded) == []
+    assert decoded.readings["metric"].tolist() == ["temperature" if is_known else "field_0"]
+
+
+@pytest.mark.parametrize(
+    ("values", "numbered"),
+    [
+        pytest.param([1013.0], ["field_0"], id="fewer"),
+        pytest.param([21.5, 1013.0, 4.0], ["temperature", "pressure", "field_2"], id="more"),
+    ],
+)
+def test_a_key_frame_of_other_fields_than_are_named_is_refused(values: list[float], numbered: list[str]) -> None:
+    variants = [ua.Variant(value, V.Double) for value in values]
+    data = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), variants))
+    named = metadata(("temperature", 11), ("pressure", 11))
+    refused = read(named, data)
+    assert codes(refused) == [(1, -1, "unknown_metadata")]
+    assert f"{len(values)} fields, and 2 are named" in refused.refusals[0].detail
+    assert codes(read(data, fields=["temperature", "pressure"])) == [(0, -1, "unknown_metadata")]
+    assert read(named, data, unnamed="number").readings["metric"].tolist() == numbered
+
+
 def variants_of(encoded: bytes) -> bytes:
     """A network message with one Variant, of these bytes."""
     return b"\x01\x01" + struct.pack("<H", 1) + encoded
@@ -241,6 +282,41 @@ def test_a_length_that_lies_costs_nothing(encoded: bytes) -> None:
     answered(read(variants_of(encoded), unnamed="number"))
 
 
+def array_of(kind: V, elements: int, encoded: bytes) -> bytes:
+    return bytes([0x80 | kind.value]) + struct.pack("<i", elements) + encoded * elements
+
+
+NULL, EMPTY_TEXT = b"\0", b"\xff" * 4
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(array_of(V.Variant, 1_000_000, NULL), id="Variants that are null"),
+        pytest.param(array_of(V.DataValue, 10_001, NULL), id="DataValues that are null"),
+        pytest.param(array_of(V.String, 10_001, EMPTY_TEXT), id="texts"),
+        pytest.param(array_of(V.Variant, 200, array_of(V.Variant, 100, NULL)), id="arrays in an array"),
+    ],
+)
+def test_an_array_of_too_many_elements_is_refused(encoded: bytes) -> None:
+    assert codes(read(variants_of(encoded), unnamed="number")) == [(0, -1, "too_many_metrics")]
+
+
+def test_elements_that_are_null_leave_their_places_out() -> None:
+    encoded = array_of(V.Variant, 9_999, NULL)[:-1] + b"\x01\x01"
+    decoded = read(variants_of(encoded), unnamed="number")
+    assert codes(decoded) == []
+    assert decoded.readings[["metric", "value"]].to_numpy().tolist() == [["field_0.9998", 1.0]]
+
+
+def test_of_an_element_that_is_null_no_name_is_made() -> None:
+    name = "a" * 400
+    elements = [None] * (MAX_NAME_CHARACTERS_A_MESSAGE // len(name) + 1)
+    decoded = read(json.dumps({"Payload": {name: [*elements, 1]}}).encode())
+    assert codes(decoded) == []
+    assert decoded.readings["metric"].tolist() == [f"{name}.{len(elements)}"]
+
+
 def test_metadata_in_json_gives_names_and_types() -> None:
     fields = [{"Name": "code", "BuiltInType": 12}, {"Name": "t", "BuiltInType": 11}]
     described = {"Name": "oven", "Fields": fields, "ConfigurationVersion": {"MajorVersion": 1}}
@@ -251,7 +327,7 @@ def test_metadata_in_json_gives_names_and_types() -> None:
     assert decoded.ignored.tolist() == [True, False]
     assert decoded.readings[["sensor", "metric", "value"]].to_numpy().tolist() == [["oven", "t", 21.5]]
     (definition,) = decoded.definitions["opcua"]
-    assert definition.key == "1/p"
+    assert definition.key == '["line1", "p", "1"]'
 
 
 def test_metadata_of_an_earlier_micro_batch_is_found() -> None:

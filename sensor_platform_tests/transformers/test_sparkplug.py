@@ -21,6 +21,7 @@ from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers import sparkplug_b, sparkplug_shapes, sparkplug_wire
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.sparkplug_b.sparkplug_b_pb2 import DESCRIPTOR, Payload
+from sensor_platform.transformers.sparkplug_metrics import GREATEST_MS
 from sensor_platform.transformers.sparkplug_payload import Rows, add_metrics, read_payload, timestamp_of
 from sensor_platform.transformers.sparkplug_topic import Type, place_of
 from sensor_platform_tests.conftest import missing_tool
@@ -80,6 +81,57 @@ def test_data_before_a_birth_and_unknown_aliases_are_refused() -> None:
     )
     assert codes(decoded) == [(0, -1, "no_birth"), (2, 1, "unknown_alias")]
     assert decoded.refusals[0].detail == ('no birth of "g/n" stands before it: what its aliases mean is not known')
+
+
+def test_nodes_of_one_name_at_two_sites_have_births_of_their_own() -> None:
+    def at(site: str, message: tuple[str, bytes]) -> tuple[str, bytes]:
+        return f"{site}/{message[0]}", message[1]
+
+    def born(name: str, bdseq: int) -> tuple[str, bytes]:
+        return birth("g/n", metric(name, 1, DOUBLE, double_value=0), bdseq=bdseq)
+
+    value = data("g/n", metric(None, 1, None, double_value=5))
+    messages = [at("a", born("pressure", 1)), at("b", born("speed", 2)), at("a", value), at("b", value)]
+    messages += [at("c", value), value, at("a", death("g/n", bdseq=1))]
+    route = Route(name="s", filter="{work_unit}/spBv1.0/#", format="sparkplug")
+    bridged = Route(name="b", filter="spBv1.0/#", format="sparkplug")
+    decoded = decode(table(messages), Routes([route, bridged]), max_payload_bytes=1_000_000)
+    assert [(site, who, name) for site, who, name, _, value, _, _ in said(decoded) if value == 5] == [
+        ("a", "n", "pressure"),
+        ("b", "n", "speed"),
+    ]
+    assert [(site, name) for site, _, name, _, value, _, _ in said(decoded) if name == "online" and value == 0] == [
+        ("a", "online")
+    ]
+    assert codes(decoded) == [(4, -1, "no_birth"), (5, -1, "no_birth")]
+    assert {one.key for one in decoded.definitions["sparkplug"]} >= {"a/spBv1.0/g/n", "b/spBv1.0/g/n"}
+
+
+@pytest.mark.parametrize("how_many", [1, 40], ids=["the library", "all in step"])
+@pytest.mark.parametrize("type_", ["NDATA", "NBIRTH", "NDEATH"])
+def test_a_message_of_too_many_metrics_is_refused_whole(how_many: int, type_: str) -> None:
+    few = [data("g/n", metric("a", None, DOUBLE, double_value=value)) for value in range(how_many)]
+    many = f"spBv1.0/g/{type_}/n", b"\x12\x00" * 10_001
+    decoded = decode_all([*few, many])
+    assert codes(decoded) == [(how_many, -1, "too_many_metrics")]
+    assert "10001 metrics" in decoded.refusals[0].detail
+    assert decoded.readings["value"].tolist() == list(range(how_many))
+
+
+def test_metrics_up_to_the_bound_are_read() -> None:
+    one = metric(None, 1, DOUBLE, double_value=1)
+    born = birth("g/n", metric("a", 1, DOUBLE, double_value=0))
+    decoded = decode_all([born, data("g/n", *[one] * 10_000), data("g/n", *[one] * 10_001)], online="")
+    assert codes(decoded) == [(2, -1, "too_many_metrics")]
+    assert len(decoded.readings) == 10_001
+
+
+def test_a_time_that_is_none_is_said_whoever_said_it() -> None:
+    late, later = GREATEST_MS + 1, GREATEST_MS + 2
+    of_payload = data("g/n", metric("a", None, DOUBLE, double_value=1), at=late)
+    of_metric = data("g/n", metric("a", None, DOUBLE, double_value=1, timestamp=later), at=late)
+    details = [refusal.detail for refusal in decode_all([of_payload, of_metric]).refusals]
+    assert details == [f'"a": the time {late} ms is none', f'"a": the time {later} ms is none']
 
 
 def test_names_need_no_birth() -> None:
