@@ -178,6 +178,13 @@ ledger = sa.Table(
     sa.Column("inserted", sa.BigInteger, nullable=False, comment="readings in `metric`"),
     sa.Column("duplicate_readings", sa.BigInteger, nullable=False, comment="readings in `metric_duplicate`"),
     sa.Column("refused", sa.BigInteger, nullable=False, comment="readings that became dead letters"),
+    sa.Column(
+        "thinned",
+        sa.BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="readings that said nothing new (report by exception); not among `decoded`",
+    ),
     sa.Column("conflicts", sa.BigInteger, nullable=False, comment="inserted where another value stood at that time"),
     sa.Column("least_time", Timestamp, comment="least event time of its readings"),
     sa.Column("greatest_time", Timestamp, comment="greatest event time of its readings"),
@@ -232,6 +239,13 @@ dead_letter_message = sa.Table(
     sa.Column("content_type", sa.Text),
     sa.Column("user_properties", JSONB, comment="MQTT 5: pairs of name and value, in order"),
     sa.Column("made_by", JSONB, comment="versions and run of the last retry; null: those of the ledger row"),
+    sa.Column(
+        "thinned",
+        sa.Integer,
+        nullable=False,
+        server_default="0",
+        comment="of its readings, while a letter of it is open",
+    ),
     comment="The raw bytes of messages that have dead letters, once each",
 )
 

@@ -22,7 +22,7 @@ from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
 from sensor_platform.dead_letters.choose import Chosen, choose
-from sensor_platform.dead_letters.neighbours import judges_rates, with_neighbours
+from sensor_platform.dead_letters.neighbours import has_a_say, with_neighbours
 from sensor_platform.pipeline.guilty import load_prepared
 from sensor_platform.pipeline.load import Loaded, Scope, load
 from sensor_platform.pipeline.outcome import Outcome, Source
@@ -85,7 +85,7 @@ def retry(
             chosen = Chosen(list(taken.scalars()))
             messages = connection.execute(_CHOSEN_MESSAGES, {"ids": chosen.ids}).all()
         attempt = _Attempt(database, routes, settings, chosen, begin, begin_load, by, now)
-        results = [attempt.run(chunk) for chunk in _chunks(messages, apart=judges_rates(routes))]
+        results = [attempt.run(chunk) for chunk in _chunks(messages, apart=has_a_say(routes))]
     outcomes = [row for _, rows in results for row in rows]
     made = [one for loaded, _ in results for one in loaded.made]
     return RetryReport(
@@ -160,7 +160,7 @@ class _Attempt:
             sources, table, source_of = _read(connection, messages)
 
         def prepared() -> Outcome:
-            if judges_rates(self.routes):
+            if has_a_say(self.routes):
                 whole, own = with_neighbours(self.settings, sources[0], table)
                 return self._prepare(sources, whole, np.zeros(len(whole), np.int64)).pick(own)
             return self._prepare(sources, table, source_of)

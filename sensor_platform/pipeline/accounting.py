@@ -21,7 +21,13 @@ MESSAGE_COLUMNS = (
     ledger.c.duplicate,
     ledger.c.ignored,
 )
-READING_COLUMNS = (ledger.c.decoded, ledger.c.inserted, ledger.c.duplicate_readings, ledger.c.refused)
+READING_COLUMNS = (
+    ledger.c.decoded,
+    ledger.c.inserted,
+    ledger.c.duplicate_readings,
+    ledger.c.refused,
+    ledger.c.thinned,
+)
 
 _SUMS = [sa.cast(sa.func.coalesce(sa.func.sum(c), 0), sa.BigInteger) for c in (*MESSAGE_COLUMNS, *READING_COLUMNS)]
 

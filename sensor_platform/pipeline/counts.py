@@ -41,10 +41,15 @@ def count(outcome: Outcome, rows: ReadingRows, stands: np.ndarray, conflicting: 
     inserted, duplicate = by_source(of_reading[stands]), by_source(of_reading[~stands])
     refused = by_source(outcome.source_of[refused_message[refused_reading]])
     conflicts = by_source(of_reading[conflicting])
+    thinned = by_source(np.repeat(outcome.source_of, outcome.thinned))
     made = []
     for place, source in enumerate(outcome.sources):
         readings = ReadingCounts(
-            inserted[place] + duplicate[place] + refused[place], inserted[place], duplicate[place], refused[place]
+            decoded=inserted[place] + duplicate[place] + refused[place],
+            inserted=inserted[place],
+            duplicate=duplicate[place],
+            refused=refused[place],
+            thinned=thinned[place],
         )
         messages = MessageCounts(*(column[place] for column in message_columns))
         if not messages.balanced():

@@ -103,6 +103,10 @@ def _steps(
     yield _decoded(decoded)
     if len(decoded.readings):
         yield _checks(validated, route)
+        if route.report_by_exception:
+            yield Step(
+                "report_by_exception", True, ("not judged: which readings are thinned depends on their neighbours",)
+            )
     if decoded.ignored[0]:
         yield _ignored(route, decoded)
 

@@ -15,7 +15,7 @@ from sensor_platform.pipeline.outcome import Outcome
 
 _REFUSED = ("micro_batch", "sequence", "ordinal", "stage", "code", "detail")
 _MESSAGE = ("micro_batch", "sequence", "received_at", "topic", "payload", "qos", "retain", "content_type")
-_MESSAGE_TYPES = ("int4", "int8", "timestamptz", "bytea", "bytea", "int2", "bool", "text", "jsonb")
+_MESSAGE_TYPES = ("int4", "int8", "timestamptz", "bytea", "bytea", "int2", "bool", "text", "jsonb", "int4")
 
 
 def write_letters(
@@ -54,14 +54,14 @@ def _copy_refused(connection: sa.Connection, outcome: Outcome, micro_batch: np.n
 
 def _copy_messages(connection: sa.Connection, outcome: Outcome, micro_batch: np.ndarray) -> None:
     places = sorted({refusal.message for refusal in outcome.refusals})
-    with _copy(connection, "refused_message", (*_MESSAGE, "user_properties")) as copy:
+    with _copy(connection, "refused_message", (*_MESSAGE, "user_properties", "thinned")) as copy:
         copy.set_types(_MESSAGE_TYPES)
         for place, row in zip(places, outcome.messages.take(pa.array(places, pa.int64())).to_pylist(), strict=True):
             properties = row["user_properties"]
             pairs = None if properties is None else [[storable(k), storable(v)] for k, v in properties]
             content_type = None if row["content_type"] is None else storable(row["content_type"])
             values = [row[name] for name in _MESSAGE[1:-1]]
-            copy.write_row((int(micro_batch[place]), *values, content_type, pairs))
+            copy.write_row((int(micro_batch[place]), *values, content_type, pairs, int(outcome.thinned[place])))
 
 
 def _copy(connection: sa.Connection, table: str, columns: tuple[str, ...]) -> Any:

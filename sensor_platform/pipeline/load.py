@@ -129,7 +129,7 @@ def _add_to_ledger(connection: sa.Connection, made: list[Made], ids: list[int]) 
     columns = {
         "id": ids,
         **{name: [getattr(one.messages, name) for one in made] for name in _MESSAGES},
-        **{name: [getattr(one.readings, name) for one in made] for name in ("decoded", "inserted", "refused")},
+        **{name: [getattr(one.readings, name) for one in made] for name in _READINGS},
         "duplicate_readings": [one.readings.duplicate for one in made],
         "conflicts": [one.conflicts for one in made],
         "least_time": [as_time(one.least_time) for one in made],
@@ -144,6 +144,7 @@ def _sign_ledger(connection: sa.Connection, outcome: Outcome, ids: list[int], ru
 
 
 _MESSAGES = ("staged", "accepted", "partial", "dead_lettered", "duplicate", "ignored")
+_READINGS = ("decoded", "inserted", "refused", "thinned")
 _WITHDRAW_ALL = statement("sensor_platform.pipeline", "withdraw_all")
 _WITHDRAW_MESSAGES = statement("sensor_platform.pipeline", "withdraw_messages")
 _ADD_TO_LEDGER = statement("sensor_platform.pipeline", "add_to_ledger")

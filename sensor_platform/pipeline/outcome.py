@@ -34,6 +34,7 @@ class Outcome:
     source_of: np.ndarray  # per message: place in `sources`
     redelivered: np.ndarray  # bool per message
     ignored: np.ndarray  # bool per message
+    thinned: np.ndarray  # per message: how many of its readings were thinned
     message: np.ndarray  # per reading: its message
     readings: ReadingRows  # micro_batch is not known yet: 0
     refusals: list[Refusal]
@@ -64,6 +65,7 @@ class Outcome:
             source_of=self.source_of[rows],
             redelivered=self.redelivered[rows],
             ignored=self.ignored[rows],
+            thinned=self.thinned[rows],
             message=place[self.message[kept]],
             readings=self.readings.take(kept),
             refusals=[

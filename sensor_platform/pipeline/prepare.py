@@ -16,6 +16,7 @@ from sensor_platform.database.partitions import make_partitions
 from sensor_platform.log import get_logger
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.pipeline.definitions import StoredDefinitions
+from sensor_platform.pipeline.exceptions import thinned
 from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.series import (
     NOTED_UNITS,
@@ -91,6 +92,11 @@ def prepare(
         units_as_of = unit_changes(connection)
     readings, refusals = _validate(decoded, messages, source_of, routes, begin)
     readings, series, mismatched = _with_series(readings, routes, begin)
+    says_nothing_new = thinned(readings, series.of, routes, source_of)
+    n_thinned = np.bincount(readings["message"].to_numpy(np.int64)[says_nothing_new], minlength=len(messages))
+    readings = readings[~says_nothing_new].reset_index(drop=True)
+    series = _SeriesOf(series.series, series.of[~says_nothing_new])
+    refusals = _once([*decoded.refusals, *refusals, *mismatched])
     with begin() as connection:
         make_partitions(connection, _months(readings["time"].to_numpy(np.int64)))
     seconds["decode"] = seconds.get("decode", 0.0) + decoded_at - started
@@ -100,16 +106,25 @@ def prepare(
         messages=messages,
         source_of=source_of,
         redelivered=decoded.redelivered,
-        ignored=decoded.ignored,
+        ignored=decoded.ignored | _thinned_whole(n_thinned, readings, refusals),
+        thinned=n_thinned,
         message=readings["message"].to_numpy(np.int64),
         readings=_rows(readings, series, messages),
-        refusals=_once([*decoded.refusals, *refusals, *mismatched]),
+        refusals=refusals,
         routes=_describe(decoded, routes),
         transformers=decoded.transformer_versions,
         samples=_samples(readings),
         definitions=decoded.definitions,
         units_as_of=units_as_of,
     )
+
+
+def _thinned_whole(n_thinned: np.ndarray, readings: pd.DataFrame, refusals: list[Refusal]) -> np.ndarray:
+    """By message: whether all of its readings were thinned, and nothing of it was refused."""
+    whole: np.ndarray = n_thinned > 0
+    whole[readings["message"].to_numpy(np.int64)] = False
+    whole[np.array([refusal.message for refusal in refusals], np.int64)] = False
+    return whole
 
 
 def _validate(

@@ -34,12 +34,13 @@ class MessageCounts(_Counts):
 
 @dataclass(frozen=True, slots=True)
 class ReadingCounts(_Counts):
-    """Readings: in `metric`, in `metric_duplicate`, or a dead letter."""
+    """Readings: in `metric`, in `metric_duplicate`, or a dead letter. What was thinned is not among `decoded`."""
 
     decoded: int = 0
     inserted: int = 0
     duplicate: int = 0
     refused: int = 0
+    thinned: int = 0
 
     def balanced(self) -> bool:
         """Whether every decoded reading is somewhere."""

@@ -17,6 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from sensor_platform.errors import ConfigurationError
 from sensor_platform.routes.contract import Contract, contract_problem
+from sensor_platform.routes.deadband import Deadband, deadband_problem
 from sensor_platform.routes.filters import CAPTURES, TopicFilter, parse_filter
 from sensor_platform.routes.included import Included, families, parse_entry
 from sensor_platform.routes.model import Compression, Conflicts, Retained, Route, Routes, Silent
@@ -46,6 +47,7 @@ ROUTE_KEYS: dict[str, type | UnionType | tuple[str, ...]] = {
     "units": dict,
     "options": dict,
     "contract": str | dict,
+    "report_by_exception": dict,
 }
 _TYPE_NAMES: dict[type | UnionType, str] = {
     str: "a text of at least one character",
@@ -225,7 +227,8 @@ class _Reader:
         self._check_format(entry, line, who)
         self._check_options(entry, line, who)
         self._check_units(entry, who)
-        mappings = {name: _plain(entry.get(name, {})) for name in ("units", "options")}
+        self._check_deadbands(entry, who)
+        mappings = {name: _plain(entry.get(name, {})) for name in ("units", "options", "report_by_exception")}
         return Route(**{**entry, **mappings, "contract": self._contract(entry, who)})
 
     def _check_value(self, entry: CommentedMap, key: str, value: Any, who: str) -> None:
@@ -329,6 +332,21 @@ class _Reader:
             if not isinstance(pattern, str) or not isinstance(unit, str) or not unit:
                 problem = f"{who}: units: {_shown(pattern)}: {_shown(unit)} is not a unit as text"
                 raise self._error(_line(entry["units"], pattern), problem)
+
+    def _check_deadbands(self, entry: CommentedMap, who: str) -> None:
+        given = entry.get("report_by_exception", {})
+        for pattern, asked in given.items():
+            line = _line(given, pattern)
+            if not isinstance(pattern, str) or not isinstance(asked, CommentedMap):
+                accepted = 'metrics, or patterns of them, with a deadband each: {"*": {deadband: 0.5}}'
+                problem = f"report_by_exception: {_shown(pattern)}: {_shown(asked)} is not accepted, only {accepted}"
+                raise self._error(line, f"{who}: {problem}")
+            try:
+                Deadband.model_validate(_plain(asked))
+            except ValidationError as err:
+                first = err.errors(include_url=False)[0]
+                problem = deadband_problem(pattern, first)
+                raise self._error(_deepest_line(asked, first["loc"], line), f"{who}: {problem}") from err
 
     def _known_keys(self, mapping: CommentedMap, known: Collection[str], who: str) -> None:
         for key in mapping:

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from sensor_platform.routes.contract import Contract
+from sensor_platform.routes.deadband import Deadband
 from sensor_platform.routes.filters import TopicFilter, covers, disjoint, overlaps, parse_filter
 from sensor_platform.routes.sources import FormatSources
 
@@ -39,6 +40,7 @@ class Route:
     units: Mapping[str, str] = field(default_factory=dict, hash=False)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     contract: Mapping[str, Any] | None = field(default=None, hash=False)
+    report_by_exception: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     #: Not part of the definition: the same route is the same wherever its format's code lies.
     sources: FormatSources = field(default=FormatSources(), compare=False, repr=False)
 
@@ -65,6 +67,11 @@ class Route:
     def promises(self) -> Contract | None:
         """The contract as its model has it; None: the route has none."""
         return None if self.contract is None else Contract.model_validate(dict(self.contract))
+
+    @cached_property
+    def deadbands(self) -> dict[str, Deadband]:
+        """`report_by_exception` as its model has it: by pattern of the metric, in order."""
+        return {pattern: Deadband.model_validate(dict(asked)) for pattern, asked in self.report_by_exception.items()}
 
     def match(self, topic: str) -> dict[str, str] | None:
         """Work unit and sensor of `topic`, constants included; None where the filter does not match."""

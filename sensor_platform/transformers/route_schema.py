@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from sensor_platform.routes.contract import Contract
+from sensor_platform.routes.deadband import Deadband
 from sensor_platform.routes.file import ROUTE_KEYS
 from sensor_platform.routes.included import KEYS, families
 from sensor_platform.transformers import registry
@@ -42,6 +43,7 @@ def _route(definitions: dict[str, Any]) -> dict[str, Any]:
     properties["contract"] = {"anyOf": [_defined(Contract, definitions), {"type": "string", "minLength": 1}]}
     properties["format"] = {"anyOf": [{"enum": registry.known()}, {"type": "string", "minLength": 1}]}
     properties["units"] = {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}
+    properties["report_by_exception"] = {"type": "object", "additionalProperties": _defined(Deadband, definitions)}
     return {
         "type": "object",
         "required": ["name", "filter"],

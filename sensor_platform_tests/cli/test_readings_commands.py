@@ -80,7 +80,7 @@ def test_process_says_what_became_of_the_messages(shell: Shell, staging: LocalSt
         "duplicate": 1,
         "ignored": 0,
     }
-    readings = {"decoded": 2, "inserted": 1, "duplicate": 1, "refused": 0}
+    readings = {"decoded": 2, "inserted": 1, "duplicate": 1, "refused": 0, "thinned": 0}
     assert shell.json("process", "--json") == {"messages": messages, "readings": readings}
     assert shell.json("process", "--json")["messages"]["staged"] == 0
 

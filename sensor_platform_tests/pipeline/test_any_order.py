@@ -25,7 +25,16 @@ from sensor_platform_tests.pipeline.staged import HOUR, Message, load, new_stagi
 EVENT = datetime(2026, 11, 23, 8, 59, 58, tzinfo=UTC)
 #: `other` is in no message.
 CONTRACT = "{version: 1, sensor: p1, metrics: {value: {maximum: 1, max_rate_per_s: 0.5}, other: {required: true}}}"
-VARIANTS = ["", ", text: true", f", contract: {CONTRACT}", ", text: true, allow_nan: true", ", ignore: true"]
+THINNED = "{value: {deadband: 1, longest_silence_s: 2}}"
+VARIANTS = [
+    "",
+    ", text: true",
+    f", contract: {CONTRACT}",
+    ", text: true, allow_nan: true",
+    f", contract: {CONTRACT}, report_by_exception: {THINNED}",
+    f", text: true, report_by_exception: {THINNED}",
+    ", ignore: true",
+]
 
 times = st.integers(0, 3).map(lambda second: (EVENT + timedelta(seconds=second)).isoformat())
 values = st.sampled_from([1, 1.0, 2, 0.0, -0.0, "warm", "NaN", 2**60 + 1, None, True])
@@ -47,7 +56,7 @@ micro_batches = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 1), st.lists(messages, min_size=1, max_size=4)), min_size=2, max_size=5
 )
 steps = st.lists(
-    st.tuples(st.sampled_from(["new", "again", "again", "retry", "rollup"]), st.integers(0, 2), st.integers(0, 3)),
+    st.tuples(st.sampled_from(["new", "again", "again", "retry", "rollup"]), st.integers(0, 2), st.integers(0, 5)),
     max_size=8,
 )
 
@@ -83,7 +92,7 @@ def snapshot(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         JOIN ledger ON ledger.id = micro_batch WHERE state <> 'resolved' ORDER BY 1, 2, 3"""
     counts = """
         SELECT name, staged, accepted, partial, dead_lettered, duplicate, ignored, decoded, inserted,
-               duplicate_readings, refused, least_time, greatest_time FROM ledger ORDER BY name"""
+               duplicate_readings, refused, thinned, least_time, greatest_time FROM ledger ORDER BY name"""
     rollup = """
         SELECT sensor.name, series.metric, bucket, count, min, max, sum FROM {} AS t
         JOIN series ON series.id = t.series JOIN sensor ON sensor.id = sensor_id ORDER BY 1, 2, 3"""
@@ -128,7 +137,7 @@ def assert_the_first_stands(database: Database) -> None:
 @given(
     plan=micro_batches,
     steps=steps,
-    final=st.integers(0, 3),
+    final=st.integers(0, 5),
     conflicts=st.sampled_from(["all", "first", "last"]),
     mend=st.booleans(),
     seed=st.integers(0, 100),

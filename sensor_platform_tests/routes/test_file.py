@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from sensor_platform.errors import ConfigurationError
+from sensor_platform.routes.deadband import Deadband, deadband_of
 from sensor_platform.routes.file import load_routes, parse_routes
 from sensor_platform.routes.model import Route
 from sensor_platform.settings import Settings
@@ -199,6 +200,58 @@ def test_options_of_a_format_are_refused_at_their_line(options: str, line: int, 
     with pytest.raises(ConfigurationError) as refused:
         parse_routes(text)
     assert str(refused.value).startswith(f'routes.yaml:{line}: route "r": {problem}')
+
+
+@pytest.mark.parametrize(
+    ("asked", "line", "problem"),
+    [
+        ("[1]", 5, "report_by_exception: [1] is not accepted, only a mapping"),
+        (
+            "{deadband: 0.5}",
+            5,
+            'report_by_exception: "deadband": 0.5 is not accepted, only metrics, or patterns of them',
+        ),
+        ("\n      t: {deadband: 1}\n      h:", 7, 'report_by_exception: "h": None is not accepted, only metrics'),
+        ("\n      t:\n        longest_silence_s: 5", 6, "report_by_exception.t.deadband is missing"),
+        (
+            "\n      t:\n        deadband: -1",
+            7,
+            "report_by_exception.t.deadband: Input should be greater than or equal to 0",
+        ),
+        ("\n      t: {deadband: .nan}", 6, "report_by_exception.t.deadband: Input should be a finite number"),
+        ("\n      t: {deadband: 'wide'}", 6, "report_by_exception.t.deadband: Input should be a valid number"),
+        (
+            "\n      t: {deadband: 1,\n          longest_silence_s: 0}",
+            7,
+            "report_by_exception.t.longest_silence_s: Input should be greater than 0",
+        ),
+        (
+            "\n      '*.t':\n        deadband: 1\n        silence_s: 5",
+            8,
+            "report_by_exception.*.t.silence_s is unknown. Did you mean",
+        ),
+    ],
+)
+def test_report_by_exception_is_refused_at_its_line(asked: str, line: int, problem: str) -> None:
+    text = "routes:\n  - name: r\n    filter: a/{work_unit}/{sensor}\n    format: json\n"
+    text += f"    report_by_exception: {asked}\n"
+    with pytest.raises(ConfigurationError) as refused:
+        parse_routes(text)
+    assert str(refused.value).startswith(f'routes.yaml:{line}: route "r": {problem}')
+
+
+def test_the_first_pattern_that_matches_says_the_deadband_and_its_order_is_of_the_version() -> None:
+    asked = {"*.t": {"deadband": 1}, "oven.*": {"deadband": 0, "longest_silence_s": 5}}
+    one, other = (
+        Route(name="r", filter="f", report_by_exception=dict(order))
+        for order in (asked.items(), reversed(asked.items()))
+    )
+    found = deadband_of("oven.t", one.deadbands)
+    assert found is not None
+    assert (found.deadband, found.longest_silence_s) == (1, 600)
+    assert deadband_of("oven.t", other.deadbands) == Deadband(deadband=0, longest_silence_s=5)
+    assert deadband_of("press", one.deadbands) is None
+    assert len({route.version for route in (one, other, Route(name="r", filter="f"))}) == 3
 
 
 def test_a_route_gives_its_options_as_the_model_of_its_format() -> None:

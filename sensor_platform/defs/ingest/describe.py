@@ -80,7 +80,8 @@ def _messages(counts: "MessageCounts") -> Metadata:
 
 
 def _readings(counts: "ReadingCounts") -> Metadata:
-    return {f"readings_{name}": getattr(counts, name) for name in ("decoded", "inserted", "duplicate", "refused")}
+    names = ("decoded", "inserted", "duplicate", "refused", "thinned")
+    return {f"readings_{name}": getattr(counts, name) for name in names}
 
 
 def _span(least: datetime | None, greatest: datetime | None) -> Metadata:

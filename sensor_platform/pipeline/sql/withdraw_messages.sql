@@ -14,10 +14,13 @@ WITH taken AS (
     GROUP BY letter.micro_batch, letter.sequence
 ), message AS (
     SELECT scope.micro_batch, coalesce(standing, 0) AS standing, coalesce(aside, 0) AS aside,
-           coalesce(all_of_them, 0) AS letters, coalesce(readings, 0) AS refused
+           coalesce(all_of_them, 0) AS letters, coalesce(readings, 0) AS refused,
+           coalesce(kept.thinned, 0) AS thinned
     FROM scope
     LEFT JOIN taken ON taken.micro_batch = scope.micro_batch AND taken.sequence = scope.sequence
     LEFT JOIN letters ON letters.micro_batch = scope.micro_batch AND letters.sequence = scope.sequence
+    LEFT JOIN sensor_platform.dead_letter_message AS kept
+           ON kept.micro_batch = scope.micro_batch AND kept.sequence = scope.sequence
 ), counted AS (
     SELECT micro_batch,
            count(*) AS staged,
@@ -28,7 +31,8 @@ WITH taken AS (
            count(*) FILTER (WHERE letters = 0 AND standing = 0 AND aside = 0) AS ignored,
            sum(standing) AS inserted,
            sum(aside) AS duplicate_readings,
-           sum(refused) AS refused
+           sum(refused) AS refused,
+           sum(thinned) AS thinned
     FROM message
     GROUP BY micro_batch
 )
@@ -42,6 +46,7 @@ SET staged = ledger.staged - counted.staged,
     decoded = ledger.decoded - counted.inserted - counted.duplicate_readings - counted.refused,
     inserted = ledger.inserted - counted.inserted,
     duplicate_readings = ledger.duplicate_readings - counted.duplicate_readings,
-    refused = ledger.refused - counted.refused
+    refused = ledger.refused - counted.refused,
+    thinned = ledger.thinned - counted.thinned
 FROM counted
 WHERE ledger.id = counted.micro_batch
