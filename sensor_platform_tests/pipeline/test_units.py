@@ -223,7 +223,7 @@ UNITS = ["°C", "degC", "°F", "K", "kPa", "pcs", None]
 readings = st.builds(
     lambda second, number, unit: value(number, at(second), **({} if unit is None else {"unit": unit})),
     st.integers(0, 3),
-    st.sampled_from([0, 20, 68, 293.15, 21.37, -40, 2**60 + 1]),
+    st.sampled_from([0, 20, 68, 293.15, 21.37, -40]),
     st.sampled_from(UNITS),
 )
 plans = st.lists(st.lists(readings, min_size=1, max_size=4), min_size=2, max_size=4)
