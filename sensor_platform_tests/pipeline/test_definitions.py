@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
@@ -244,3 +245,17 @@ def test_a_column_that_is_halved_keeps_its_timeline() -> None:
     assert decoded.readings["metric"].tolist() == ["force", "force", "force", "stroke"]
     assert [one.message for one in decoded.definitions["defining"]] == [0, 4]
     assert decoded.ignored.tolist() == [True, False, False, False, True, False]
+
+
+def test_definitions_of_several_routes_stand_in_received_order() -> None:
+    """Who keeps the last one of a key, as the live page does, keeps the newest."""
+    routes = Routes([Route(name=n, filter=f"{n}/{{work_unit}}/{{sensor}}", format="defining") for n in ("one", "two")])
+    said = [("one", b"+force"), ("two", b"+stroke"), ("one", b"+speed"), ("two", b"a")]
+    messages = pa.concat_tables(table_of([payload], topic=f"{name}/press/p1") for name, payload in said)
+    decoded = decode(messages, routes, max_payload_bytes=1000)
+    assert [(one.message, one.content["name"]) for one in decoded.definitions["defining"]] == [
+        (0, "force"),
+        (1, "stroke"),
+        (2, "speed"),
+    ]
+    assert decoded.readings["metric"].tolist() == ["speed"]
