@@ -148,6 +148,7 @@ def rows_of(plant: Plant) -> ReadingRows:
         ordinal=ordinal,
         quality=np.zeros(len(number), np.int16),
         timed_by_receipt=np.zeros(len(number), bool),
+        source_unit=np.zeros(len(number), np.int8),
         text=np.full(len(number), None, dtype=object),
     )
     return rows.take(np.lexsort((rows.time, rows.series)))

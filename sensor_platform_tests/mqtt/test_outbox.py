@@ -83,7 +83,7 @@ def test_a_broker_that_restarts_meanwhile_gets_all_of_it(tmp_path: Path) -> None
             for number in range(300):
                 outbox.publish("outbox/restart", b"%d" % number)
                 if number == 100:
-                    subscriber.wait_for(20)
+                    subscriber.wait_for(101)  # its session ends with the broker, and what was on its way to it
                     server.stop()
                 if number == 200:
                     server.start()
@@ -124,6 +124,7 @@ def test_a_publisher_that_is_killed_loses_nothing_that_was_on_the_disk(
             reading = threading.Thread(target=said.extend, args=[process.stdout])
             reading.start()
             subscriber.wait_for(len(subscriber.payloads) + seen)
+            wait_until(lambda said=said: len(said) > 1, "numbers that are on the disk")
             process.send_signal(signal.SIGKILL)
             process.wait(20)
             reading.join(20)
