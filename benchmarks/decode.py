@@ -10,6 +10,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def sparkplug(number: int, value: float) -> bytes:
 
 def born() -> Definitions:
     """The birth that stood before: names and datatypes of the aliases."""
-    metrics = [
+    metrics: list[tuple[str, int | None, int, str | None]] = [
         (name, alias, DOUBLE if place < 12 else INT32 if place < 18 else BOOLEAN, None)
         for place, (alias, name) in enumerate(SPARKPLUG_NAMES.items())
     ]
@@ -97,6 +98,10 @@ def column_of(format_: str, messages: int) -> PayloadColumn:
     )
 
 
+def _each(baseline: Callable[[bytes], Any], column: PayloadColumn) -> list[Any]:
+    return [baseline(payload) for payload in column.payloads]
+
+
 def alternatives(messages: int) -> dict[str, Callable[[], Any]]:
     """Name -> what is timed; each decodes `messages` messages."""
     found: dict[str, Callable[[], Any]] = {}
@@ -105,8 +110,8 @@ def alternatives(messages: int) -> dict[str, Callable[[], Any]]:
         route = Route(name=format_, filter="f/{work_unit}/{sensor}", format=format_, options=OPTIONS.get(format_, {}))
         transform = registry.get(format_).transform
         _check(transform(column, route), [baseline(each) for each in column.payloads])
-        found[f"{format_}_ours"] = lambda transform=transform, column=column, route=route: transform(column, route)
-        found[f"{format_}_loop"] = lambda baseline=baseline, column=column: [baseline(p) for p in column.payloads]
+        found[f"{format_}_ours"] = partial(transform, column, route)
+        found[f"{format_}_loop"] = partial(_each, baseline, column)
     documents = column_of("json", messages).payloads
     found["json_raw_orjson"] = lambda: [orjson.loads(document) for document in documents]
     protobufs = column_of("sparkplug", messages).payloads

@@ -23,7 +23,7 @@ def read_json(payload: bytes) -> list[Reading]:
 
 
 def read_csv(payload: bytes) -> list[Reading]:
-    readings = []
+    readings: list[Reading] = []
     for row in csv.DictReader(payload.decode().splitlines()):
         at = datetime.fromisoformat(row.pop("timestamp"))
         readings += [(metric, at, float(value)) for metric, value in row.items()]
