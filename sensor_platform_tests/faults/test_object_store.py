@@ -83,6 +83,7 @@ def test_it_collects_while_the_store_is_down_and_uploads_when_it_is_back(
         wait_until(lambda: not on_the_disk(home) and not collector.health.open_messages, "uploads", 90)
         wait_until(lambda: collector.health.upload_error is None, "the end of the trouble")
         publish(client, messages("store-down", 200, 250))
+        wait_until(lambda: collector.health.messages == 250, "all of them")
     assert on_the_disk(home) == []  # a stop uploads what it sealed
     staging = open_staging(settings)
     assert count(staging, database).pending == 250
