@@ -1,7 +1,7 @@
 """What is measured: a case is one line of a table. The parts can be asked for one by one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.publisher import PAYLOAD_BYTES
 
@@ -35,7 +35,7 @@ def cases(parts: tuple[str, ...], *, messages: int, workers: int, with_pathway: 
     """In the order of the tables. Who measures them in turns lets what else the machine does hurt all alike."""
     of_part: dict[str, Iterator[Case]] = {
         "comparison": _comparison(messages, with_pathway=with_pathway),
-        "alone": (Case("alone", COLLECTOR, protocol, messages * ALONE_SHARE) for protocol in PROTOCOLS),
+        "alone": _alone(messages, with_pathway=with_pathway),
         "workers": (Case("workers", COLLECTOR, protocol, messages, workers=workers) for protocol in PROTOCOLS),
         "payloads": _payloads(messages),
         "tls": (Case("tls", name, protocol, messages) for protocol in PROTOCOLS for name in (COLLECTOR, IN_C)),
@@ -45,11 +45,21 @@ def cases(parts: tuple[str, ...], *, messages: int, workers: int, with_pathway: 
 
 def _comparison(messages: int, *, with_pathway: bool) -> Iterator[Case]:
     yield Case("comparison", NOBODY, "3.1.1", messages)
+    yield from _everybody("comparison", messages, with_pathway=with_pathway)
+
+
+def _alone(messages: int, *, with_pathway: bool) -> Iterator[Case]:
+    """Against a broker that only sends: what each can take when the broker is not the limit."""
+    for case in _everybody("alone", messages, with_pathway=with_pathway):
+        yield replace(case, messages=case.messages * ALONE_SHARE) if case.subscriber == COLLECTOR else case
+
+
+def _everybody(part: str, messages: int, *, with_pathway: bool) -> Iterator[Case]:
     for protocol in PROTOCOLS:
         for name in (COLLECTOR, *ALTERNATIVES):
-            yield Case("comparison", name, protocol, max(1, int(messages * SHARE.get(name, 1))))
+            yield Case(part, name, protocol, max(1, int(messages * SHARE.get(name, 1))))
     if with_pathway:  # it speaks 3.1.1 alone
-        yield Case("comparison", PATHWAY, "3.1.1", max(1, int(messages * SHARE[PATHWAY])))
+        yield Case(part, PATHWAY, "3.1.1", max(1, int(messages * SHARE[PATHWAY])))
 
 
 def _payloads(messages: int) -> Iterator[Case]:

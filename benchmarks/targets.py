@@ -47,6 +47,10 @@ def verdicts(figures: Iterable[Figures]) -> Iterator[Verdict]:
         if alone := of.get(("alone", COLLECTOR, protocol)):
             rate = round(alone.messages_per_s)
             yield Verdict(f"{RATE}, alone", protocol, rate, f">= {LEAST_ALONE}", rate >= LEAST_ALONE)
+            for name in (*ALTERNATIVES, PATHWAY):
+                if other := of.get(("alone", name, protocol)):
+                    value = round(alone.messages_per_s / other.messages_per_s, 2)
+                    yield Verdict(f"{RATE}, alone, collector / {name}", protocol, value, None, None)
 
 
 def _at_least(figure: str, ours: Figures, other: Figures, target: float) -> Verdict:

@@ -1,7 +1,9 @@
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from dagster._core.test_utils import freeze_time
 from pydantic import SecretStr
 
 from sensor_platform.database.engine import Database
@@ -10,8 +12,16 @@ from sensor_platform.defs import partitions
 from sensor_platform.defs.partitions import HOUR, clamped, day_stretches, hour_stretches, key_of, window
 from sensor_platform.settings import Settings
 
-START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 5 * HOUR
+NOW = datetime(2026, 3, 2, 12, 59, 59, tzinfo=UTC)
+START = NOW.replace(minute=0, second=0) - 5 * HOUR
 HOURS = partitions.hourly_partitions(START)
+
+
+@pytest.fixture(autouse=True)
+def frozen() -> Iterator[None]:
+    """Dagster's own clock: which partitions there are depends on the hour, and a test must not run across its end."""
+    with freeze_time(NOW):
+        yield
 
 
 def at(hours: int) -> datetime:
