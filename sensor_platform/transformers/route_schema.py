@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from sensor_platform.routes.contract import Contract
 from sensor_platform.routes.deadband import Deadband
-from sensor_platform.routes.file import ROUTE_KEYS
+from sensor_platform.routes.entry import ROUTE_KEYS
 from sensor_platform.routes.included import KEYS, families
 from sensor_platform.transformers import registry
 

@@ -281,3 +281,43 @@ def test_a_route_whose_patterns_stand_in_another_order_has_another_version() -> 
     )
     assert one.version != other.version
     assert Route(name="r", filter="f").version == Route(filter="f", name="r").version
+
+
+def unfolding(lines: int, alias: str) -> str:
+    """A route whose options name the line before in each line."""
+    more = "".join(f"      x{n}: &x{n} {alias.format(n - 1)}\n" for n in range(1, lines))
+    return route("options:\n      x0: &x0 [1, 1]\n" + more)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param(unfolding(60, "[*x{0}, *x{0}]"), "routes.yaml:23: what its aliases (*name) stand for", id="wide"),
+        pytest.param(unfolding(60, "{{a: *x{0}, b: *x{0}}}"), "more than 1,000,000 characters", id="mappings"),
+        pytest.param(
+            unfolding(60, "{{<<: *m, k: *x{0}, l: *x{0}}}").replace("*m", "*x0").replace("[1, 1]", "{}"),
+            "aliases",
+            id="merged",
+        ),
+        pytest.param(unfolding(2000, "[*x{0}]"), "routes.yaml:106: it is nested deeper than 100 levels", id="deep"),
+        pytest.param(route("options: &a\n      x: [*a]\n"), "routes.yaml:", id="itself"),
+        pytest.param("- &a {x: [*a]}\n", "an alias stands within what it names", id="a list in itself"),
+        pytest.param("routes: " + "[" * 5000, "routes.yaml:1: not YAML", id="nested"),
+        pytest.param("? [[a]]\n: 1\n", "routes.yaml:1: not YAML", id="a list of lists as a key"),
+    ],
+)
+def test_what_aliases_stand_for_is_bounded(text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_routes(text)
+    assert problem in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_routes_may_share_by_alias_and_by_merge() -> None:
+    options = "options: &shared\n      wide: {exclude: [id]}\n"
+    text = route(options).replace("  - name", "  - &first\n    name", 1)
+    text += "  - <<: *first\n    name: second\n    filter: q/{work_unit}/{sensor}\n"
+    first, second = parse_routes(text)
+    assert first.options == second.options == {"wide": {"exclude": ["id"]}}
+    with pytest.raises(ConfigurationError, match=r'routes\.yaml:\d+: route "second": unknown key "formt"'):
+        parse_routes("routes:\n  - <<: {formt: 1}\n    name: second\n    filter: q/{work_unit}/{sensor}\n")
