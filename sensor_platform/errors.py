@@ -224,7 +224,7 @@ DEAD_LETTER_CODES: dict[str, tuple[Stage, str]] = {
     "invalid_topic": ("route", "the topic is not valid UTF-8, or has characters that PostgreSQL cannot store"),
     "payload_too_large": ("decode", "the payload is larger than MQTT_MAX_PAYLOAD_BYTES"),
     "empty_payload": ("decode", "the payload has no bytes"),
-    "invalid_encoding": ("decode", "the payload is not valid UTF-8"),
+    "invalid_encoding": ("decode", "the payload is not valid UTF-8 (JSON: nor UTF-16, nor UTF-32)"),
     "invalid_json": ("decode", "the payload is not valid JSON"),
     "invalid_cbor": ("decode", "the payload is not one item of CBOR"),
     "invalid_msgpack": ("decode", "the payload is not one item of MessagePack"),

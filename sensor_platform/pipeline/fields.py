@@ -17,7 +17,7 @@ import msgpack
 from sensor_platform.routes.model import Route
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.csv import delimiter
-from sensor_platform.transformers.json import Unreadable, parse
+from sensor_platform.transformers.json import Unreadable, in_utf8, parse
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.mapping import DocumentOptions, ValueOption
 from sensor_platform.transformers.numbers import shown
@@ -52,7 +52,7 @@ def documents(payload: bytes, route: Route) -> list[Any]:
             case "json":
                 found = [parse(payload)]
             case "ndjson":
-                found = [parse(line) for line in payload.split(b"\n") if line.strip()]
+                found = [parse(line) for line in in_utf8(payload).split(b"\n") if line.strip()]
             case "cbor":
                 found = [read_cbor(payload, max_depth=64)]
             case "msgpack":

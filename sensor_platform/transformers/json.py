@@ -1,7 +1,9 @@
 """JSON: an object, or an array of them, as the default route has it.
 
 orjson parses; a payload that it refuses, or whose numbers may have lost digits, is read again by the standard library
-with every literal kept, to say what is wrong with it and to let its good readings through.
+with every literal kept, to say what is wrong with it and to let its good readings through. So is one in UTF-16 or
+UTF-32, which orjson refuses: JSON in UTF-8 is none of them by chance, since theirs begins with a mark or has a zero
+byte among its first two.
 """
 
 import json
@@ -75,17 +77,15 @@ def has_long_integers(payload: bytes) -> bool:
 
 def _parse_exactly(payload: bytes) -> Any:
     """The document with NaN, infinities and numbers beyond 64 bits told apart; Unreadable where it is not JSON."""
-    payload = payload.removeprefix(BYTE_ORDER_MARK)
-    if not payload:
+    if not payload.removeprefix(BYTE_ORDER_MARK):
         return Unreadable("empty_payload", "the payload has no bytes")
-    if _is_utf16(payload):
-        return Unreadable("invalid_encoding", "the payload is in UTF-16; JSON is read in UTF-8 [RFC 8259, 8.1]")
+    encoding = encoding_of(payload)
     try:
-        text = payload.decode()
+        text = payload.decode(encoding)
     except UnicodeDecodeError as err:
-        return Unreadable("invalid_encoding", f"byte {err.start} is not valid UTF-8")
+        return Unreadable("invalid_encoding", f"byte {err.start} is not valid {encoding.removesuffix('-sig').upper()}")
     # Before the parser: it recurses, and a deep document would end the process or its stack.
-    if _is_deep(payload):
+    if _is_deep(text.encode()):
         return Unreadable("too_deep", f"nested deeper than {MAX_DEPTH} levels")
     try:
         return _exact.decode(text)
@@ -93,9 +93,22 @@ def _parse_exactly(payload: bytes) -> Any:
         return Unreadable("invalid_json", f"line {err.lineno} column {err.colno}: {err.msg}")
 
 
-def _is_utf16(payload: bytes) -> bool:
-    """By its byte-order mark, or by one of the first two bytes being zero: JSON begins with ASCII."""
-    return payload[:2] in (b"\xff\xfe", b"\xfe\xff") or (payload[:1] == b"\0") != (payload[1:2] == b"\0")
+def encoding_of(payload: bytes) -> str:
+    """UTF-8, UTF-16 or UTF-32, as Python calls them: by the byte-order mark, which decoding then leaves out, or by
+    where zeros stand in the first four bytes, since JSON begins with ASCII [RFC 4627, 3].
+    """
+    return json.detect_encoding(payload)
+
+
+def in_utf8(payload: bytes) -> bytes:
+    """The same text in UTF-8, for who cuts a payload in lines; as it is where it is no text."""
+    encoding = encoding_of(payload)
+    if encoding.startswith("utf-8"):
+        return payload
+    try:
+        return payload.decode(encoding).encode()
+    except UnicodeDecodeError:
+        return payload
 
 
 def _is_deep(payload: bytes) -> bool:

@@ -4,7 +4,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
-from sensor_platform.transformers.json import Unreadable, has_long_integers, parse
+from sensor_platform.transformers.json import Unreadable, has_long_integers, in_utf8, parse
 from sensor_platform.transformers.mapping import DocumentOptions
 from sensor_platform.transformers.registry import options_of, transformer
 from sensor_platform.transformers.table import ReadingTable
@@ -24,7 +24,7 @@ def decode_ndjson(column: PayloadColumn, route: "Route") -> Decoded:
 def _tabulate(column: PayloadColumn, route: "Route", *, exactly: frozenset[int] = frozenset()) -> ReadingTable:
     options = options_of(route, DocumentOptions)
     table = ReadingTable(column, route, mapper=options.mapper)
-    for message, payload in enumerate(column.payloads):
+    for message, payload in enumerate(map(in_utf8, column.payloads)):
         lines = [(number, line) for number, line in zip(count(1), payload.split(b"\n"), strict=False) if line.strip()]
         if not lines:
             table.refuse(message, "empty_payload", "the payload has no line")

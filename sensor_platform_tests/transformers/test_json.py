@@ -1,11 +1,13 @@
 import json
+from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensor_platform.errors import DEAD_LETTER_CODES
+from sensor_platform.transformers.json import Unreadable, parse
 from sensor_platform.transformers.numbers import is_storable
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads
 
@@ -130,11 +132,50 @@ def test_finite_metrics_round_trip(metrics: dict[str, float]) -> None:
     assert codes(decoded) == []
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf_16_is_called_by_its_name(encoding: str) -> None:
-    decoded = decode_payloads('{"value": 1}'.encode(encoding), GOOD)
+ENCODINGS = [
+    pytest.param(encoding, mark, id=f"{encoding}{' with a mark' if mark else ''}")
+    for encoding in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+    for mark in ("", "\ufeff")
+]
+
+
+@pytest.mark.parametrize(("encoding", "mark"), ENCODINGS)
+@settings(max_examples=30)
+@given(DOCUMENTS)
+@example("\u65e5")
+@example(5)
+def test_a_document_is_the_same_in_every_encoding_of_unicode(encoding: str, mark: str, document: Any) -> None:
+    text = json.dumps(document, ensure_ascii=False)
+    found = parse((mark + text).encode(encoding, "surrogatepass"))
+    if "\ud800" in text:
+        assert isinstance(found, Unreadable)
+        assert found.code == "invalid_encoding"
+    else:
+        assert repr(found) in (repr(parse(text.encode(), exactly=True)), repr(parse(text.encode())))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-be"])
+def test_half_a_character_is_refused_by_its_place(encoding: str) -> None:
+    decoded = decode_payloads('{"value": 1}'.encode(encoding)[:-1], GOOD)
     assert codes(decoded) == [(0, -1, "invalid_encoding")]
-    assert "UTF-16" in decoded.refusals[0].detail
+    assert f"is not valid {encoding.upper()}" in decoded.refusals[0].detail
+    assert decoded.readings["message"].tolist() == [1]
+
+
+def test_long_integers_keep_their_digits_in_utf_16_too() -> None:
+    decoded = decode_payloads(f'{{"value": {2**63 - 1}}}'.encode("utf-16-le"))
+    assert decoded.readings["text"].tolist() == [str(2**63 - 1)]
+    scaled = {"readings": [{"metric": "m", "value": "$.value", "scale": 0.5}]}
+    beyond = decode_payloads(f'{{"value": {2**64}}}'.encode("utf-16-le"), options=scaled)
+    assert [code for _, _, code in codes(beyond)] == ["number_out_of_range"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32-le"])
+def test_lines_of_ndjson_are_cut_after_decoding(encoding: str) -> None:
+    lines = '{"value": 1}\n{"value": "\u010a"}\n{"value": 3}'
+    decoded = decode_payloads(lines.encode(encoding), format_="ndjson")
+    assert decoded.readings["value"].tolist() == [1.0, 3.0]
+    assert codes(decoded) == [(0, 1, "value_not_number")]
 
 
 def test_of_a_name_that_stands_twice_the_last_value_counts() -> None:
