@@ -1,21 +1,18 @@
 """Decode, validate, find the series: all of a group that happens before, and outside of, the load's transaction."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import sqlalchemy as sa
 
 from sensor_platform.database.copy import ReadingRows
-from sensor_platform.database.partitions import make_partitions
 from sensor_platform.log import get_logger
+from sensor_platform.pipeline.catalogue import Begin, Catalogue
 from sensor_platform.pipeline.decode import DecodedMessages, decode
-from sensor_platform.pipeline.definitions import StoredDefinitions
 from sensor_platform.pipeline.exceptions import thinned
 from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.series import (
@@ -23,20 +20,14 @@ from sensor_platform.pipeline.series import (
     Key,
     Seen,
     Series,
-    change_unit,
-    look_up,
-    register,
-    unit_changes,
+    UnitChange,
 )
 from sensor_platform.pipeline.units import in_units, unit_of_route
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers.contract import Refusal
-from sensor_platform.transformers.units import AS_IT_IS, Conversion, conversion, unit_sentence
+from sensor_platform.transformers.units import AS_IT_IS, conversion, unit_sentence
 from sensor_platform.validation.contracts import with_contracts
 from sensor_platform.validation.readings import validate
-
-#: Opens a transaction: the database's `begin`, or, where all is to be rolled back, one that is open already.
-Begin = Callable[[], AbstractContextManager[sa.Connection]]
 
 IDENTITY = ["work_unit", "sensor", "metric"]
 SAMPLES = 5
@@ -77,28 +68,26 @@ def prepare(
     *,
     max_payload_bytes: int,
     seconds: dict[str, float],
+    catalogue: Catalogue | None = None,
 ) -> Outcome:
-    """What `messages`, in received order, become. New series and missing partitions are made on the way."""
+    """What `messages`, in received order, become. New series and missing partitions are made on the way, by the
+    catalogue: that of the database which `begin` opens, unless another is given."""
     started = time.perf_counter()
-    stored = StoredDefinitions(begin, sources, source_of, messages)
+    catalogue = catalogue or Catalogue(begin)
+    stored = catalogue.definitions(sources, source_of, messages)
     decoded = decode(messages, routes, max_payload_bytes=max_payload_bytes, definitions_of=stored.of)
     decoded_at = time.perf_counter()
-    if changes := _changes_of_unit(decoded.readings, routes, begin):
-        # All at once: each commit of a change lets every load that is prepared be prepared again.
-        with begin() as connection:
-            for change in changes:
-                change_unit(connection, change.series, change.unit, change.how, by=change.by)
-    with begin() as connection:
-        units_as_of = unit_changes(connection)
-    readings, refusals = _validate(decoded, messages, source_of, routes, begin)
-    readings, series, mismatched = _with_series(readings, routes, begin)
+    if changes := _changes_of_unit(decoded.readings, routes, catalogue):
+        catalogue.change_units(changes)
+    units_as_of = catalogue.unit_changes()
+    readings, refusals = _validate(decoded, messages, source_of, routes, catalogue)
+    readings, series, mismatched = _with_series(readings, routes, catalogue)
     says_nothing_new = thinned(readings, series.of, routes, source_of)
     n_thinned = np.bincount(readings["message"].to_numpy(np.int64)[says_nothing_new], minlength=len(messages))
     readings = readings[~says_nothing_new].reset_index(drop=True)
     series = _SeriesOf(series.series, series.of[~says_nothing_new])
     refusals = _once([*decoded.refusals, *refusals, *mismatched])
-    with begin() as connection:
-        make_partitions(connection, _months(readings["time"].to_numpy(np.int64)))
+    catalogue.make_partitions(_months(readings["time"].to_numpy(np.int64)))
     seconds["decode"] = seconds.get("decode", 0.0) + decoded_at - started
     seconds["validate"] = seconds.get("validate", 0.0) + time.perf_counter() - decoded_at
     return Outcome(
@@ -128,13 +117,12 @@ def _thinned_whole(n_thinned: np.ndarray, readings: pd.DataFrame, refusals: list
 
 
 def _validate(
-    decoded: DecodedMessages, messages: pa.Table, source_of: np.ndarray, routes: Routes, begin: Begin
+    decoded: DecodedMessages, messages: pa.Table, source_of: np.ndarray, routes: Routes, catalogue: Catalogue
 ) -> tuple[pd.DataFrame, list[Refusal]]:
     readings = decoded.readings.reset_index(drop=True)
     received_at = messages["received_at"].cast(pa.int64()).to_numpy()
     keys = Keys.of_readings(readings)
-    with begin() as connection:
-        known = look_up(connection, [key for key in keys.keys if all(isinstance(name, str) for name in key)])
+    known = catalogue.look_up([key for key in keys.keys if all(isinstance(name, str) for name in key)])
     limits = [known.get(key) for key in keys.keys]
     nan = float("nan")
     units = keys.column([one and one.unit for one in limits])
@@ -150,17 +138,7 @@ def _validate(
     return validated.accepted.reset_index(drop=True), validated.refusals
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A route names another unit than the series has, and may: the first reading gave it, or the same route did."""
-
-    series: Series
-    unit: str
-    how: Conversion
-    by: str
-
-
-def _changes_of_unit(readings: pd.DataFrame, routes: Routes, begin: Begin) -> list[_Change]:
+def _changes_of_unit(readings: pd.DataFrame, routes: Routes, catalogue: Catalogue) -> list[UnitChange]:
     """What the routes want of series that are known. Asked of all that was decoded: a reading in another unit than the
     series has would not get past validation before."""
     names = {name: routes[name] for name in set(readings["route"].tolist())}
@@ -175,14 +153,14 @@ def _changes_of_unit(readings: pd.DataFrame, routes: Routes, begin: Begin) -> li
         if all(isinstance(name, str) for name in key)
         and (unit := unit_of_route(key[-1], names[last[place]])) is not None
     }
-    with begin() as connection:
-        known = look_up(connection, list(wanted))
+    known = catalogue.look_up(list(wanted))
     changes = [_change(series, *wanted[key]) for key, series in known.items()]
     # In the order in which `register` locks them.
     return sorted((change for change in changes if change is not None), key=lambda change: change.series.id)
 
 
-def _change(known: Series, unit: str, by: str) -> _Change | None:
+def _change(known: Series, unit: str, by: str) -> UnitChange | None:
+    """Where a route names another unit than the series has, and may: the first reading gave it, or the same route."""
     if known.unit is None or known.unit == unit or known.unit_by not in (None, by):
         return None
     how = conversion(known.unit, unit)
@@ -190,11 +168,11 @@ def _change(known: Series, unit: str, by: str) -> _Change | None:
         # What stands named something else altogether: it is refused when its hours are loaded again.
         get_logger().warning("unit_without_conversion", series=known.id, unit_before=known.unit, unit=unit, route=by)
         how = AS_IT_IS
-    return _Change(known, unit, how, by)
+    return UnitChange(known, unit, how, by)
 
 
 def _with_series(
-    readings: pd.DataFrame, routes: Routes, begin: Begin
+    readings: pd.DataFrame, routes: Routes, catalogue: Catalogue
 ) -> tuple[pd.DataFrame, "_SeriesOf", list[Refusal]]:
     """Registers what is new and gives each reading its series; units that do not convert to its own are refused here.
 
@@ -202,14 +180,11 @@ def _with_series(
     series at once, the first unit named is the one that stays.
     """
     keys = Keys.of_readings(readings)
-    with begin() as connection:
-        known = look_up(connection, keys.keys)
+    known = catalogue.look_up(keys.keys)
     new = [one for one in _seen(readings, keys, routes) if _adds(one, known.get(one.key))]
     if new:
-        with begin() as connection:
-            register(connection, new)
-        with begin() as connection:
-            known = look_up(connection, keys.keys)
+        catalogue.register(new)
+        known = catalogue.look_up(keys.keys)
     series = [known[key] for key in keys.keys]
     expected = keys.column([one.unit for one in series])
     converted = in_units(readings, expected)

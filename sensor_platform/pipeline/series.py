@@ -54,6 +54,16 @@ class Seen:
     units: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class UnitChange:
+    """Another unit for a series, and who names it."""
+
+    series: Series
+    unit: str
+    how: Conversion
+    by: str
+
+
 def look_up(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, Series]:
     """Those of `keys` that are registered."""
     if not keys:

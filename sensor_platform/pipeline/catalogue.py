@@ -1,0 +1,56 @@
+"""The series and definitions that a group of messages meets: looked up, and where they are new, made.
+
+Apart from `prepare`, which asks for them: a dry run hands it a catalogue that only pretends (`pipeline/imagined`).
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+
+from sensor_platform.database.partitions import Month, make_partitions
+from sensor_platform.pipeline.definitions import StoredDefinitions
+from sensor_platform.pipeline.outcome import Source
+from sensor_platform.pipeline.series import Key, Seen, Series, UnitChange, change_unit, look_up, register, unit_changes
+
+#: Opens a transaction: the database's `begin`, or, where all is to be rolled back, one that is open already.
+Begin = Callable[[], AbstractContextManager[sa.Connection]]
+
+
+class Catalogue:
+    """What the database has. Each method is a transaction of its own, outside of the load's."""
+
+    def __init__(self, begin: Begin) -> None:
+        self.begin = begin
+
+    def definitions(self, sources: list[Source], source_of: np.ndarray, messages: pa.Table) -> StoredDefinitions:
+        """Those that the messages, in received order, may rest on."""
+        return StoredDefinitions(self.begin, sources, source_of, messages)
+
+    def look_up(self, keys: Collection[Key]) -> dict[Key, Series]:
+        """Those of `keys` that are registered."""
+        with self.begin() as connection:
+            return look_up(connection, keys)
+
+    def register(self, seen: Sequence[Seen]) -> None:
+        """Registers new series, and what is new of known ones."""
+        with self.begin() as connection:
+            register(connection, seen)
+
+    def change_units(self, changes: Sequence[UnitChange]) -> None:
+        """Gives series other units. All at once: each commit lets every load that is prepared be prepared again."""
+        with self.begin() as connection:
+            for change in changes:
+                change_unit(connection, change.series, change.unit, change.how, by=change.by)
+
+    def unit_changes(self) -> int:
+        """Grows whenever the unit of any series changes."""
+        with self.begin() as connection:
+            return unit_changes(connection)
+
+    def make_partitions(self, months: Iterable[Month]) -> None:
+        """Makes those of the metric table that are missing."""
+        with self.begin() as connection:
+            make_partitions(connection, months)
