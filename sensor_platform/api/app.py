@@ -8,7 +8,17 @@ from functools import partial
 from fastapi import FastAPI
 
 from sensor_platform import __version__
-from sensor_platform.api import collecting, dead_letters, figures, last, page, publishing, subscriptions, websocket
+from sensor_platform.api import (
+    collecting,
+    dead_letters,
+    figures,
+    last,
+    lineage,
+    page,
+    publishing,
+    subscriptions,
+    websocket,
+)
 from sensor_platform.api.context import Context
 from sensor_platform.api.errors import add_error_handlers
 from sensor_platform.api.security import Guard
@@ -21,7 +31,7 @@ from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import open_staging
 
-ROUTERS = (collecting, subscriptions, publishing, dead_letters, figures, last, websocket, page)
+ROUTERS = (collecting, subscriptions, publishing, dead_letters, figures, last, lineage, websocket, page)
 
 
 def create_app(settings: Settings, *, token: str) -> FastAPI:

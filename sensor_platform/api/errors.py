@@ -10,10 +10,12 @@ from starlette.exceptions import HTTPException
 from sensor_platform.dead_letters.states import UnknownLetterError, WrongStepError
 from sensor_platform.errors import (
     BrokerError,
+    BytesDeletedError,
     ConfigurationError,
     DatabaseUnavailableError,
     DefinitionsUnavailableError,
     InvalidSubscriptionError,
+    MissingMicroBatchError,
     NoMatchingSubscribersError,
     ObjectStoreError,
     SensorPlatformError,
@@ -23,6 +25,8 @@ from sensor_platform.pipeline.readings import UnknownSensorError
 #: The first class that fits decides: status, and what to do about it.
 _STATUS: tuple[tuple[type[SensorPlatformError], int, str], ...] = (
     (UnknownSensorError, 404, "name a sensor in full, as WORK_UNIT/NAME"),
+    (MissingMicroBatchError, 404, "list the messages of the topic, or look at what `trace` names"),
+    (BytesDeletedError, 410, "nothing brings the bytes back; its readings stay"),
     (UnknownLetterError, 404, "list the dead letters for their ids"),
     (WrongStepError, 409, "list the dead letters for their states"),
     (NoMatchingSubscribersError, 409, "check the topic against the routes, and that the collector is collecting"),

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "metrics": ("metrics", "Print readings of a sensor."),
     "last": ("last", "Print the last value of each series, with its age."),
     "dead-letters": ("dead_letters", "List, show, retry or discard dead letters."),
-    "trace": ("trace", "Show the bytes that a reading came from."),
+    "trace": ("trace", "Show the bytes that a reading came from, or what became of a message."),
     "decode": ("decode", "Explain what a payload becomes, step by step."),
     "sensors": ("sensors", "List sensors, set their limits and their work units."),
     "alerts": ("alerts", "List alerts."),

@@ -17,6 +17,14 @@ from_dead_letter = click.option(
 )
 
 
+def place_of(option: str, text: str) -> tuple[str, int]:
+    """Micro-batch and sequence of MICRO_BATCH:SEQUENCE."""
+    micro_batch, _, sequence = text.rpartition(":")
+    if not micro_batch or not sequence.isdecimal():
+        raise click.UsageError(f'{option}: "{text}" is not MICRO_BATCH:SEQUENCE')
+    return micro_batch, int(sequence)
+
+
 def message_from(staged: str | None, dead_letter: int | None) -> "OneMessage":
     """The message that one of the two options names."""
     settings = command_settings()
@@ -24,10 +32,7 @@ def message_from(staged: str | None, dead_letter: int | None) -> "OneMessage":
         from sensor_platform.pipeline.message import staged_message
         from sensor_platform.staging.store import open_staging
 
-        micro_batch, _, sequence = staged.rpartition(":")
-        if not micro_batch or not sequence.isdecimal():
-            raise click.UsageError(f'--from-staged: "{staged}" is not MICRO_BATCH:SEQUENCE')
-        return staged_message(open_staging(settings), micro_batch, int(sequence))
+        return staged_message(open_staging(settings), *place_of("--from-staged", staged))
     from sensor_platform.dead_letters.store import message_of
 
     assert dead_letter is not None

@@ -59,6 +59,13 @@ class Database:
         with self.connect() as connection, connection.begin():
             yield connection
 
+    @contextmanager
+    def read_only(self) -> Iterator[sa.Connection]:
+        """One snapshot for all that is asked in the block; PostgreSQL itself refuses to write anything in it."""
+        with self.connect() as connection:
+            connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            yield connection
+
     def dispose(self) -> None:
         """Closes every connection of the pool."""
         self.engine.dispose()

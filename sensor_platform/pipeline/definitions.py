@@ -57,7 +57,7 @@ class StoredDefinitions:
         sequences = self.messages["sequence"].to_numpy()
         found: dict[str, list[Definition]] = {}
         for row in rows:
-            place = _place(row, orders, starts, sequences)
+            place = place_in_group(row, orders, starts, sequences)
             if place is not None:
                 found.setdefault(row.key, []).append(Definition(place, row.key, contents[row.content]))
         return found
@@ -68,8 +68,8 @@ class StoredDefinitions:
         return {f"{name}_at": source.first_received_at, f"{name}_name": source.name, f"{name}_sequence": sequence}
 
 
-def _place(
-    row: sa.Row[Any], orders: list[tuple[datetime, bytes]], starts: np.ndarray, sequences: np.ndarray
+def place_in_group(
+    row: Any, orders: list[tuple[datetime, bytes]], starts: np.ndarray, sequences: np.ndarray
 ) -> int | None:
     """The first message of the group after this definition; None where it is one of the group's own messages."""
     order = (row.first_received_at, row.name.encode())

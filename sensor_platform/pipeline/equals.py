@@ -42,7 +42,7 @@ def _judge_slots(rows: ReadingRows, slot: np.ndarray) -> tuple[np.ndarray, np.nd
     content = pd.DataFrame(
         {
             "slot": slot,
-            "value": _value_bits(rows.value),
+            "value": value_bits(rows.value),
             "null": ~rows.has_value,
             "text": pd.factorize(rows.text)[0],
             "quality": rows.quality,
@@ -55,7 +55,7 @@ def _judge_slots(rows: ReadingRows, slot: np.ndarray) -> tuple[np.ndarray, np.nd
     return repeats.to_numpy(), ((identity != of_the_first) & ~repeats).to_numpy()
 
 
-def _value_bits(value: np.ndarray) -> np.ndarray:
+def value_bits(value: np.ndarray) -> np.ndarray:
     """The bits of a float, the same for all NaN and for both zeros."""
     bits: np.ndarray = np.where(np.isnan(value), np.nan, value + 0.0).view(np.int64)
     return bits

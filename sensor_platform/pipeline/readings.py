@@ -1,6 +1,7 @@
 """The sensors by name, and the way back from a reading to the bytes that it came from."""
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,26 +64,33 @@ def trace(database: Database, staging: Staging, sensor: str, metric: str, time: 
 
 def _traced(row: sa.RowMapping, staging: Staging) -> dict[str, Any]:
     topic, payload = _message(row, staging)
-    made_by = row["made_by"]
-    routes = made_by["routes"] if made_by else row["route_versions"]
-    transformers = made_by["transformers"] if made_by else row["transformer_versions"]
-    route = _route_of(topic, routes)
     return {
         "reading": {name: row[name] for name in COLUMNS},
         "micro_batch": row["micro_batch"],
         "sequence": row["sequence"],
         "topic": topic.decode("utf-8", "backslashreplace"),
         "payload_base64": base64.b64encode(payload).decode(),
+        **versions_of(topic, row, row["made_by"]),
+        "committed_at": row["committed_at"],
+        "original": original_of(row),
+    }
+
+
+def versions_of(topic: bytes, entry: sa.RowMapping, made_by: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Route, versions and run that made what stands of a message: its ledger row says so, or the last retry."""
+    routes = made_by["routes"] if made_by else entry["route_versions"]
+    transformers = made_by["transformers"] if made_by else entry["transformer_versions"]
+    route = route_of_topic(topic, routes)
+    return {
         "route": route,
         "route_version": routes[route]["version"] if route else None,
         "contract_version": routes[route].get("contract") if route else None,
         "transformer_version": transformers.get(routes[route]["format"]) if route else None,
-        "run_id": made_by["run_id"] if made_by else row["run_id"],
-        "original": _original(row),
+        "run_id": made_by["run_id"] if made_by else entry["run_id"],
     }
 
 
-def _original(row: sa.RowMapping) -> dict[str, Any] | None:
+def original_of(row: sa.RowMapping) -> dict[str, Any] | None:
     """Value and unit as they were sent, where the unit is another than that of the series."""
     source, unit = row["source_unit"], row["unit"]
     return None if source is None or unit is None or source == unit else original(row["value"], source, unit)
@@ -99,7 +107,7 @@ def _message(row: sa.RowMapping, staging: Staging) -> tuple[bytes, bytes]:
     return message["topic"], message["payload"]
 
 
-def _route_of(topic: bytes, routes: dict[str, dict[str, str]]) -> str | None:
+def route_of_topic(topic: bytes, routes: dict[str, dict[str, str]]) -> str | None:
     """The route among those that made the micro-batch: the most specific one whose filter matches."""
     text = topic.decode("utf-8", "replace")
     filters = {name: parse_filter(described["filter"]) for name, described in routes.items()}

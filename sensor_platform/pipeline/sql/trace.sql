@@ -3,7 +3,7 @@ SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, metric
        series.unit, series.units[metric.source_unit::integer] AS source_unit,
        CASE metric.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END AS quality,
        ledger.name AS micro_batch, ledger.hour, ledger.bytes_deleted_at, metric.sequence,
-       ledger.route_versions, ledger.transformer_versions, ledger.run_id,
+       ledger.route_versions, ledger.transformer_versions, ledger.run_id, ledger.committed_at,
        message.topic, message.payload, message.made_by
 FROM sensor_platform.work_unit
 JOIN sensor_platform.sensor ON sensor.work_unit_id = work_unit.id
