@@ -89,6 +89,11 @@ class ValueOption(FormatOptions):
     offset: float = 0.0
     map: dict[str, Scalar] = Field(default_factory=dict)
 
+    @property
+    def changes_values(self) -> bool:
+        """A value may then be in another unit than the raw one."""
+        return bool(self.map) or (self.scale, self.offset) != (1, 0)
+
     def converted(self, raw: Any) -> Any:
         raw = self.map.get(_word(raw), raw) if self.map else raw
         if (self.scale, self.offset) == (1, 0):

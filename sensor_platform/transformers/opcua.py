@@ -117,6 +117,7 @@ class _Walk:
         self._options = options_of(route, OpcuaOptions)
         self._text = route.text
         self.ignored: list[int] = []
+        self._known: dict[int, tuple[dict[str, Any], DataSetMetaData]] = {}
         self.timeline = Timeline(column.definitions)
         self._plants = [
             plant_of(topic, captures.get("work_unit", ""))
@@ -173,15 +174,25 @@ class _Walk:
         key = self._key(message, said)
         if key is None:
             raise RefusedValueError(INVALID, "metadata that does not name its publisher and its DataSetWriter")
-        if not all(is_storable(name) for name in (said.name or "", *(field.name for field in said.fields))):
+        texts = [said.name or "", *(text for field in said.fields for text in (field.name, field.unit or ""))]
+        if not all(map(is_storable, texts)):
             raise RefusedValueError("text_not_storable", "a name in the metadata holds U+0000 or is not UTF-8")
         self.timeline.define(message, key, said.content)
 
     def _about(self, message: int, publisher_id: str | None, writer_id: str | None) -> DataSetMetaData | None:
         """What is known of a writer: what it said last, or else what the route says."""
-        key = definition_key(self._plants[message], publisher_id, writer_id)
+        about = self._metadata(message, definition_key(self._plants[message], publisher_id, writer_id))
+        return self._options.declared(writer_id) if about is None else about
+
+    def _metadata(self, message: int, key: str | None) -> DataSetMetaData | None:
+        """What a writer said last before a message; None: nothing."""
         content = None if key is None else self.timeline.latest(key, message)
-        return self._options.declared(writer_id) if content is None else DataSetMetaData.of_content(content)
+        if content is None:
+            return None
+        # The content is kept too, so that nobody else gets its id.
+        if id(content) not in self._known:
+            self._known[id(content)] = content, DataSetMetaData.of_content(content)
+        return self._known[id(content)][1]
 
     def _add_dataset(self, message: int, ordinal: int, dataset: DataSetMessage, names: NamesMade) -> int:
         dataset = self._described(message, dataset)
@@ -206,16 +217,15 @@ class _Walk:
         return ordinal
 
     def _described(self, message: int, dataset: DataSetMessage) -> DataSetMessage:
-        """With the name and the types that metadata gives, where the message itself has none."""
-        key = self._key(message, dataset)
-        content = None if key is None else self.timeline.latest(key, message)
-        if content is None:
+        """With name, types and units that metadata gives, where the message itself has none."""
+        about = self._metadata(message, self._key(message, dataset))
+        if about is None:
             return dataset
-        types = {name: kind for name, kind, _ in content["fields"]}
+        named = about.by_name if about.is_of(dataset.major_version) else {}
         return replace(
             dataset,
-            dataset_writer_name=dataset.dataset_writer_name or content["name"],
-            fields=tuple(f if f.type else replace(f, type=types.get(f.name)) for f in dataset.fields),
+            dataset_writer_name=dataset.dataset_writer_name or about.name,
+            fields=tuple(_described_by(named.get(field.name), field) for field in dataset.fields),
         )
 
     def _readings(self, field: Field, dataset: DataSetMessage, names: NamesMade) -> Iterator[dict[str, Any]]:
@@ -234,7 +244,16 @@ class _Walk:
                 continue
             plain = str(raw) if isinstance(raw, Words) else raw
             reading = {"metric": metric, "value": option.converted(plain), **about}
-            yield reading if option.unit is None else {**reading, "unit": option.unit}
+            unit = option.unit if option.unit is not None or option.changes_values else field.unit
+            yield reading if unit is None else {**reading, "unit": unit}
+
+
+def _described_by(named: NamedField | None, field: Field) -> Field:
+    """Of a structure the unit is not that of each of its parts."""
+    if named is None:
+        return field
+    kind = field.type or named.type
+    return replace(field, type=kind, unit=None if kind == TYPES["ExtensionObject"] else named.unit)
 
 
 def _is_data(said: Said | RefusedValueError) -> TypeGuard[DataSetMessage]:
@@ -242,8 +261,8 @@ def _is_data(said: Said | RefusedValueError) -> TypeGuard[DataSetMessage]:
 
 
 def _is_json(payload: bytes) -> bool:
-    """The first byte of UADP ends in its version, 1; that of JSON, or of its byte-order mark, does not."""
-    return payload.lstrip(b" \t\r\n")[:1] in (b"{", b"[", b"\xef", b"\xff", b"\xfe")
+    """The first byte of UADP ends in its version, 1; that of JSON, of its byte-order mark, or of UTF-16, does not."""
+    return payload.lstrip(b" \t\r\n")[:1] in (b"{", b"[", b"\xef", b"\xff", b"\xfe", b"\0")
 
 
 def _is_number(text: str) -> bool:

@@ -41,6 +41,10 @@ class Reader:
         self.at += size
         return self._data[self.at - size : self.at]
 
+    def between(self, start: int, end: int) -> "Reader":
+        """Another one, of what was read already."""
+        return Reader(self._data, start, end)
+
     def number(self, code: str) -> Any:
         return struct.unpack(f"<{code}", self.take(struct.calcsize(f"<{code}")))[0]
 

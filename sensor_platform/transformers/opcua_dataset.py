@@ -7,6 +7,7 @@ time of zero, as stacks write it that have none, is no time.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ class Unsupported:
 class Field:
     """value: a number, boolean, text, None, or lists and objects of them. time: raw, ABSENT where it says none.
 
-    refused: why it is no reading, though its neighbours may be.
+    refused: why it is no reading, though its neighbours may be. unit: what metadata says.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Field:
     time: Any = ABSENT
     type: int | None = None
     refused: RefusedValueError | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class DataSetMessage:
     time: Any = ABSENT
     status: int = GOOD
     is_keep_alive: bool = False
+    major_version: int = 0
 
     def named_by(self, source: Source) -> str | None:
         """An id or the name; the id of a writer that has no name."""
@@ -89,14 +92,35 @@ class DataSetMessage:
 
 @dataclass(frozen=True, slots=True)
 class NamedField:
-    """A field of metadata: its name, and the number of its built-in type where that is known."""
+    """A field of metadata: its name, and the number of its built-in type where that is known.
+
+    dimensions: the most elements of each, 0 where any number may come; empty where nothing is said of them.
+    max_length: bytes up to which raw texts are filled, 0 where they are not.
+    """
 
     name: str
     type: int | None = None
     is_array: bool = False
+    unit: str | None = None
+    dimensions: tuple[int, ...] = ()
+    max_length: int = 0
+
+    @property
+    def content(self) -> list[Any]:
+        """As a definition holds it: what few fields have stands last, in an object that is left out without it."""
+        about = {"unit": self.unit, "dimensions": list(self.dimensions), "max_length": self.max_length}
+        more = {name: said for name, said in about.items() if said}
+        return [self.name, self.type, self.is_array, *([more] if more else [])]
+
+    @classmethod
+    def of_content(cls, content: list[Any]) -> "NamedField":
+        name, kind, is_array, *more = content
+        about = more[0] if more else {}
+        dimensions = tuple(about.get("dimensions", ()))
+        return cls(name, kind, is_array, about.get("unit"), dimensions, about.get("max_length", 0))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataSetMetaData:
     """What a publisher says of the fields of one of its DataSetWriters."""
 
@@ -109,7 +133,7 @@ class DataSetMetaData:
     @property
     def content(self) -> dict[str, Any]:
         """As a definition holds it."""
-        fields = [[field.name, field.type, field.is_array] for field in self.fields]
+        fields = [field.content for field in self.fields]
         return {"name": self.name, "major_version": self.major_version, "fields": fields}
 
     @classmethod
@@ -117,8 +141,16 @@ class DataSetMetaData:
         return cls(
             name=content["name"],
             major_version=content["major_version"],
-            fields=tuple(NamedField(*field) for field in content["fields"]),
+            fields=tuple(map(NamedField.of_content, content["fields"])),
         )
+
+    @cached_property
+    def by_name(self) -> dict[str, NamedField]:
+        return {field.name: field for field in self.fields}
+
+    def is_of(self, major_version: int) -> bool:
+        """Whether it is about messages of this version; 0 is none, and any. Others may have other fields and units."""
+        return not major_version or not self.major_version or major_version == self.major_version
 
 
 def plant_of(topic: str, work_unit: str) -> str:

@@ -4,6 +4,7 @@ With and without the headers of network message and DataSetMessage, one DataSetM
 values, Variants or DataValues, told apart by their names. Also OPC Publisher's samples, `{NodeId, DisplayName, Value}`.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from sensor_platform.transformers.opcua_dataset import (
     time_or_absent,
     variant_type,
 )
+from sensor_platform.transformers.opcua_units import ENGINEERING_UNITS, unit_of
 from sensor_platform.transformers.times import ABSENT
 
 Object = dict[str, Any]
@@ -120,6 +122,7 @@ def _dataset_message(document: Object) -> DataSetMessage:
         time=time_or_absent(document.get("Timestamp")),
         status=_status(document.get("Status")),
         is_keep_alive=kind == "ua-keepalive" or (kind is None and "Payload" not in document),
+        major_version=_major_version(document.get("MetaDataVersion")),
     )
 
 
@@ -171,15 +174,19 @@ def _metadata(document: Object) -> DataSetMetaData:
     fields = described.get("Fields") if type(described) is dict else None
     if type(described) is not dict or type(fields) is not list or not all(type(each) is dict for each in fields):
         raise RefusedValueError(INVALID, "ua-metadata without MetaData that lists its Fields")
-    version = described.get("ConfigurationVersion")
-    major = version.get("MajorVersion", 0) if type(version) is dict else 0
     return DataSetMetaData(
         publisher_id=_identifier(document, "PublisherId"),
         dataset_writer_id=_identifier(document, "DataSetWriterId"),
         name=_identifier(document, "DataSetWriterName") or _identifier(described, "Name"),
-        major_version=major if type(major) is int else 0,
+        major_version=_major_version(described.get("ConfigurationVersion")),
         fields=tuple(_named_field(each) for each in fields),
     )
+
+
+def _major_version(raw: Any) -> int:
+    """0 where none is said."""
+    major = raw.get("MajorVersion") if type(raw) is dict else None
+    return major if type(major) is int else 0
 
 
 def _named_field(described: Object) -> NamedField:
@@ -187,7 +194,41 @@ def _named_field(described: Object) -> NamedField:
     if type(name) is not str:
         raise RefusedValueError(INVALID, f"a field of MetaData is called {shown(name)}")
     kind = TYPES.get(kind) if type(kind) is str else kind
-    return NamedField(name, kind if type(kind) is int else None, described.get("ValueRank", -1) not in (-1, None))
+    sizes = described.get("ArrayDimensions")
+    return NamedField(
+        name,
+        kind if type(kind) is int else None,
+        is_array=described.get("ValueRank", -1) not in (-1, None),
+        unit=_unit(described.get("Properties")),
+        dimensions=tuple(map(_count, sizes)) if type(sizes) is list else (),
+        max_length=_count(described.get("MaxStringLength")),
+    )
+
+
+def _count(raw: Any) -> int:
+    """0 where nothing is said that is one."""
+    return raw if type(raw) is int and 0 <= raw < 2**32 else 0
+
+
+def _unit(properties: Any) -> str | None:
+    """The EngineeringUnits among the Properties of a field. What cannot be read is no unit."""
+    for each in properties if type(properties) is list else ():
+        key = each.get("Key") if type(each) is dict else None
+        name = key.get("Name") if type(key) is dict else key
+        # A QualifiedName is an object, or since 1.05 a text with its namespace: `0:...`, `nsu=...;...`.
+        if type(name) is str and re.split("[:;]", name)[-1] == ENGINEERING_UNITS:
+            return _engineering_unit(each.get("Value"))
+    return None
+
+
+def _engineering_unit(raw: Any, depth: int = 0) -> str | None:
+    """An EUInformation, out of the Variant and the ExtensionObject that it may stand in."""
+    if type(raw) is not dict or depth > 3:
+        return None
+    if "DisplayName" not in raw and "UnitId" not in raw:
+        return _engineering_unit(raw.get("Body", raw.get("Value")), depth + 1)
+    name = raw.get("DisplayName")
+    return unit_of(raw.get("NamespaceUri"), raw.get("UnitId"), name.get("Text") if type(name) is dict else name)
 
 
 def _identifier(document: Object, name: str) -> str | None:

@@ -1,9 +1,11 @@
-"""DataSetMetaData in UADP: the names and types of the fields, and all that stands before them."""
+"""DataSetMetaData in UADP: names, types and units of the fields, and all that stands before them."""
 
 from collections.abc import Callable
 
+from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.opcua_binary import Reader, read_value, read_variant
 from sensor_platform.transformers.opcua_dataset import TYPES, DataSetMetaData, NamedField
+from sensor_platform.transformers.opcua_units import ENGINEERING_UNITS, unit_of
 
 SCALAR = -1
 
@@ -29,10 +31,12 @@ def _field(reader: Reader) -> NamedField:
     kind = reader.number("B")
     reader.identifier()
     rank = reader.number("i")
-    reader.numbers("I", reader.length())  # dimensions
-    reader.take(4 + 16)  # longest text, id of the field
-    _each(reader, _property)
-    return NamedField(name, kind or None, rank != SCALAR)
+    dimensions = tuple(reader.numbers("I", reader.length()))
+    max_length = reader.number("I")
+    reader.take(16)  # id of the field
+    units = [_unit(reader) for _ in range(reader.length())]
+    unit = next((unit for unit in units if unit is not None), None)
+    return NamedField(name, kind or None, rank != SCALAR, unit, dimensions, max_length)
 
 
 def _each(reader: Reader, read: Callable[[Reader], object]) -> None:
@@ -40,9 +44,29 @@ def _each(reader: Reader, read: Callable[[Reader], object]) -> None:
         read(reader)
 
 
-def _property(reader: Reader) -> None:
-    _qualified(reader)
+def _unit(reader: Reader) -> str | None:
+    """Reads over a property of a field; what it says where it is the unit."""
+    reader.take(2)
+    name, start = reader.text(), reader.at
     read_variant(reader)
+    if name != ENGINEERING_UNITS:
+        return None
+    try:
+        return _engineering_unit(reader.between(start, reader.at))
+    except RefusedValueError:
+        return None  # a unit that cannot be read is none: the field's values are there all the same
+
+
+def _engineering_unit(reader: Reader) -> str | None:
+    """An EUInformation (OPC 10000-8, 5.6.4.3): the Variant of an ExtensionObject with a body of bytes."""
+    if reader.number("B") != TYPES["ExtensionObject"]:
+        return None
+    reader.identifier()
+    if reader.number("B") != 1:
+        return None
+    reader.take(4)  # how long the body is
+    namespace, unit_id = reader.text(), reader.number("i")
+    return unit_of(namespace, unit_id, read_value(reader, TYPES["LocalizedText"]))
 
 
 def _structure_description(reader: Reader) -> None:

@@ -9,18 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensor_platform.transformers.leaves import RefusedValueError
-from sensor_platform.transformers.opcua_binary import (
-    INVALID,
-    NUMBERS,
-    Reader,
-    read_data_value,
-    read_value,
-    read_variant,
-    type_name,
-)
+from sensor_platform.transformers.opcua_binary import INVALID, Reader, read_data_value, read_variant
 from sensor_platform.transformers.opcua_dataset import (
     GOOD,
-    TYPES,
     DataSetMessage,
     DataSetMetaData,
     Field,
@@ -28,6 +19,7 @@ from sensor_platform.transformers.opcua_dataset import (
 )
 from sensor_platform.transformers.opcua_json import Control, Said
 from sensor_platform.transformers.opcua_metadata import read_metadata
+from sensor_platform.transformers.opcua_raw import read_raw
 from sensor_platform.transformers.times import ABSENT
 
 VERSION = 1
@@ -159,10 +151,10 @@ def _dataset_message(
     time = reader.time() if flags2 & 0x10 else ABSENT
     reader.take(2 if flags2 & 0x20 else 0)  # picoseconds
     status = reader.number("H") << 16 if flags1 & 0x10 else GOOD
-    major = reader.number("I") if flags1 & 0x20 else None
+    major = reader.number("I") if flags1 & 0x20 else 0
     reader.take(4 if flags1 & 0x40 else 0)  # the minor version changes no field
-    if about is not None and major and about.major_version and major != about.major_version:
-        about = None  # of another version: its names may be those of other fields
+    if about is not None and not about.is_of(major):
+        about = None  # its names may be those of other fields
     fields = () if kind == KEEP_ALIVE else tuple(_fields(reader, encoding, kind, about, number_unnamed))
     if any(reader.take(reader.left)):  # zeros fill up to a configured size
         raise RefusedValueError(INVALID, "bytes are left over after the fields of a DataSetMessage")
@@ -174,6 +166,7 @@ def _dataset_message(
         time=header.time if time is ABSENT else time,
         status=status,
         is_keep_alive=kind == KEEP_ALIVE,
+        major_version=major,
     )
 
 
@@ -207,7 +200,4 @@ def _raw_fields(reader: Reader, kind: int, about: DataSetMetaData | None) -> Ite
     if about is None or kind == DELTA_FRAME:
         raise RefusedValueError("unknown_metadata", "raw fields, and nothing says which: give `fields` with types")
     for named in about.fields:
-        if named.is_array or (named.type not in NUMBERS and named.type != TYPES["DateTime"]):
-            what = f"{'an array of ' if named.is_array else ''}{type_name(named.type)}"
-            raise RefusedValueError("unsupported_type", f"the raw field {named.name} is {what}, not a number")
-        yield Field(named.name, read_value(reader, named.type or 0), type=named.type)
+        yield Field(named.name, read_raw(reader, named), type=named.type)

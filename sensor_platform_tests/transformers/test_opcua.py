@@ -21,6 +21,9 @@ from sensor_platform.pipeline.decode import DecodedMessages, decode, one_message
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers.definitions import Definitions
 from sensor_platform.transformers.leaves import MAX_NAME_CHARACTERS_A_MESSAGE
+from sensor_platform.transformers.opcua_dataset import DataSetMetaData, NamedField
+from sensor_platform.transformers.opcua_units import CODES
+from sensor_platform.transformers.units import expression
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads, route_of, table_of
 
 AT = datetime(2025, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -58,8 +61,11 @@ def network_message(payload: Any, *, publisher: Any = None, time: datetime | Non
     return bytes(message.to_binary())
 
 
-def metadata(*fields: tuple[str, int], name: str = "oven", major: int = 7) -> bytes:
-    """An announcement. The structure is asyncua's; its header by hand, since asyncua does not encode it."""
+def metadata(*fields: Any, name: str = "oven", major: int = 7) -> bytes:
+    """An announcement. The structure is asyncua's; its header by hand, since asyncua does not encode it.
+
+    fields: name and number of the type, or FieldMetaData.
+    """
     described = ua.DataSetMetaDataType(
         Name=name,
         Namespaces=["urn:a", "urn:b"],
@@ -67,12 +73,14 @@ def metadata(*fields: tuple[str, int], name: str = "oven", major: int = 7) -> by
         SimpleDataTypes=[ua.SimpleTypeDescription(Name=ua.QualifiedName("Count", 1))],
         Fields=[
             ua.FieldMetaData(
-                Name=field,
-                BuiltInType=ua.Byte(kind),
+                Name=field[0],
+                BuiltInType=ua.Byte(field[1]),
                 ValueRank=ua.Int32(-1),
                 Properties=[ua.KeyValuePair(ua.QualifiedName("EngineeringUnits", 0), ua.Variant("C"))],
             )
-            for field, kind in fields
+            if isinstance(field, tuple)
+            else field
+            for field in fields
         ],
         ConfigurationVersion=ua.ConfigurationVersionDataType(ua.UInt32(major), ua.UInt32(1)),
     )
@@ -362,6 +370,222 @@ def test_metadata_on_another_route_names_what_comes_after_it_whichever_route_is_
     assert decoded.readings[["message", "metric"]].to_numpy().tolist() == [[2, "temperature"], [4, "pressure"]]
     assert decoded.ignored.tolist() == [False, True, False, True, False]
     assert [one.message for one in decoded.definitions["opcua"]] == [1, 3]
+
+
+UNECE = "http://www.opcfoundation.org/UA/units/un/cefact"
+CEL = 4408652
+
+
+def information(display: str | None, unit_id: int = -1, namespace: str | None = UNECE) -> Any:
+    """An EUInformation."""
+    return ua.EUInformation(namespace, ua.Int32(unit_id), ua.LocalizedText(display), ua.LocalizedText("a unit"))
+
+
+def field_with_unit(name: str, unit: Any, **more: Any) -> Any:
+    described = ua.KeyValuePair(ua.QualifiedName("EngineeringUnits", 0), ua.Variant(unit))
+    other = ua.KeyValuePair(ua.QualifiedName("EURange", 0), ua.Variant([1.0, 2.0]))
+    kind = {"BuiltInType": ua.Byte(11), "ValueRank": ua.Int32(-1), **more}
+    return ua.FieldMetaData(Name=name, Properties=[other, described], **kind)
+
+
+@pytest.mark.parametrize(
+    ("unit", "becomes"),
+    [
+        pytest.param(information("C", CEL), "°C", id="code of UNECE"),
+        pytest.param(information(None, CEL), "°C", id="code alone"),
+        pytest.param(information("F", 4604242), "farad", id="a code says more surely than its name"),
+        pytest.param(information("1", 4404786), None, id="a mere number"),
+        pytest.param(information("mbar/h", 0x463538), "mbar/h", id="a code of which we know the name alone"),
+        pytest.param(information("pcs", 7, "urn:of-the-plant"), "pcs", id="a unit of the plant's own"),
+        pytest.param(information("kPa", CEL, "urn:of-the-plant"), "kPa", id="an id of others is no code"),
+        pytest.param(information("  ", -1, None), None, id="none"),
+        pytest.param("C", None, id="no EUInformation"),
+    ],
+)
+def test_the_unit_of_the_metadata_is_that_of_the_reading(unit: Any, becomes: str | None) -> None:
+    data = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), [ua.Variant(21.5, V.Double)]))
+    decoded = read(metadata(field_with_unit("temperature", unit)), data)
+    assert codes(decoded) == []
+    assert decoded.readings["unit"].tolist() == [becomes]
+
+
+def test_every_code_has_a_unit_that_is_known() -> None:
+    spellings = [spelling for spelling in CODES.values() if spelling]
+    assert [spelling for spelling in spellings if expression(spelling) is None] == []
+    assert len(set(map(expression, spellings))) == len(spellings)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [
+        ({}, "°C"),
+        ({"unit": "K"}, "K"),
+        ({"scale": 2, "unit": "K"}, "K"),
+        ({"scale": 2}, None),
+        ({"map": {"on": 1}}, None),
+    ],
+)
+def test_the_route_has_the_last_word_on_a_unit(value: dict[str, Any], unit: str | None) -> None:
+    data = network_message(uadp.UadpDataSetVariant(uadp.UadpDataSetMessageHeader(), [ua.Variant(21.5, V.Double)]))
+    decoded = read(metadata(field_with_unit("t", information("C", CEL))), data, values={"t": value})
+    assert decoded.readings["unit"].tolist() == [unit]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ({"Name": "EngineeringUnits"}, {"Type": 22, "Body": {"TypeId": {"Id": 887}, "Body": "INFO"}}),
+        ("EngineeringUnits", {"TypeId": {"Id": 887}, "Body": "INFO"}),
+        ("0:EngineeringUnits", {"UaType": 22, "Value": {"UaTypeId": "i=887", **dict.fromkeys(["INFO"])}}),
+        ("nsu=urn:a;EngineeringUnits", "INFO"),
+    ],
+)
+@pytest.mark.parametrize("name", ["°C", {"Locale": "en", "Text": "°C"}])
+def test_units_of_metadata_in_json_in_every_form(key: Any, value: Any, name: Any) -> None:
+    said = json.dumps({"DisplayName": name, "UnitId": -1, "NamespaceUri": "urn:x"})
+    prop = json.dumps({"Key": key, "Value": value}).replace('"INFO": null', said[1:-1]).replace('"INFO"', said)
+    field = {"Name": "t", "BuiltInType": 11, "Properties": [None, {"Key": 5}, json.loads(prop)]}
+    data = {"PublisherId": "p", "Messages": [{"DataSetWriterId": 1, "Payload": {"t": 21.5, "n": [1, 2]}}]}
+    decoded = read(json_metadata(field), json.dumps(data).encode())
+    assert codes(decoded) == []
+    assert decoded.readings["unit"].tolist() == ["°C", None, None]
+
+
+def json_metadata(*fields: dict[str, Any], major: int = 1) -> bytes:
+    described = {"Name": "oven", "Fields": fields, "ConfigurationVersion": {"MajorVersion": major}}
+    about = {"MessageType": "ua-metadata", "PublisherId": "p", "DataSetWriterId": 1, "MetaData": described}
+    return json.dumps(about).encode()
+
+
+def json_field(name: str, unit: str, **more: Any) -> dict[str, Any]:
+    value = {"DisplayName": {"Text": unit}, "UnitId": -1}
+    return {"Name": name, "BuiltInType": 11, "Properties": [{"Key": "EngineeringUnits", "Value": value}], **more}
+
+
+@pytest.mark.parametrize(("major", "unit"), [(1, "bar"), (0, "bar"), (2, None)])
+def test_metadata_of_another_version_says_no_units_in_json(major: int, unit: str | None) -> None:
+    message = {"DataSetWriterId": 1, "MetaDataVersion": {"MajorVersion": major}, "Payload": {"p": 3.5}}
+    data = {"PublisherId": "p", "Messages": [message]}
+    decoded = read(json_metadata(json_field("p", "bar")), json.dumps(data).encode())
+    assert decoded.readings["unit"].tolist() == [unit]
+
+
+def test_elements_of_an_array_have_its_unit_and_parts_of_a_structure_have_none() -> None:
+    about = json_metadata(json_field("a", "bar"), json_field("s", "bar", BuiltInType=22))
+    data = {"PublisherId": "p", "Messages": [{"DataSetWriterId": 1, "Payload": {"a": [1, 2], "s": {"x": 1}}}]}
+    decoded = read(about, json.dumps(data).encode())
+    assert decoded.readings[["metric", "unit"]].to_numpy().tolist() == [["a.0", "bar"], ["a.1", "bar"], ["s.x", None]]
+
+
+@pytest.mark.parametrize("unit", ["a\0b", "\ud800"])
+def test_a_unit_that_cannot_be_kept_is_none(unit: str) -> None:
+    data = {"PublisherId": "p", "Messages": [{"DataSetWriterId": 1, "Payload": {"t": 1}}]}
+    decoded = read(json_metadata(json_field("t", unit)), json.dumps(data).encode())
+    assert decoded.readings["unit"].tolist() == [None]
+
+
+def test_what_metadata_says_is_kept_as_it_was_kept_before_there_were_units() -> None:
+    """Otherwise what stands would look as if it had been decoded with something else."""
+    fields = (NamedField("a", 11), NamedField("b", None, is_array=True))
+    assert DataSetMetaData(fields=fields).content["fields"] == [["a", 11, False], ["b", None, True]]
+
+
+@given(
+    st.builds(
+        NamedField,
+        st.text(),
+        st.none() | st.integers(1, 25),
+        st.booleans(),
+        st.none() | st.text(min_size=1),
+        st.lists(st.integers(0, 9)).map(tuple),
+        st.integers(0, 9),
+    )
+)
+def test_what_metadata_says_is_known_again(field: NamedField) -> None:
+    assert NamedField.of_content(json.loads(json.dumps(field.content))) == field
+
+
+def raw(*parts: bytes) -> bytes:
+    return network_message(uadp.UadpDataSetRaw(uadp.UadpDataSetMessageHeader(), b"".join(parts)))
+
+
+def array(*dimensions: int, kind: int = 11) -> dict[str, Any]:
+    sizes = [ua.UInt32(size) for size in dimensions]
+    rank = ua.Int32(len(dimensions) or 1)
+    return {"BuiltInType": ua.Byte(kind), "ValueRank": rank, "ArrayDimensions": sizes}
+
+
+LAST = struct.pack("<d", 7.5)
+
+
+@pytest.mark.parametrize(
+    ("about", "sent", "values"),
+    [
+        pytest.param(array(), struct.pack("<Idd", 2, 1.5, 2.5), [1.5, 2.5], id="of any size"),
+        pytest.param(array(0), struct.pack("<I", 0), [], id="empty"),
+        pytest.param(array(2, kind=4), struct.pack("<Ihh", 2, -1, 3), [-1, 3], id="of the size named"),
+        pytest.param(array(3), struct.pack("<Idd", 2, 1.5, 2.5) + bytes(8), [1.5, 2.5], id="filled up"),
+        pytest.param(array(2, 2, kind=3), struct.pack("<II4B", 2, 2, 1, 2, 3, 4), [1, 2, 3, 4], id="matrix"),
+    ],
+)
+def test_raw_arrays_are_read_by_their_metadata(about: dict[str, Any], sent: bytes, values: list[float]) -> None:
+    fields = [field_with_unit("a", information("bar"), **about), field_with_unit("b", None)]
+    decoded = read(metadata(*fields), raw(sent, LAST))
+    assert codes(decoded) == []
+    assert decoded.readings["value"].tolist() == [*values, 7.5]
+    assert decoded.readings["metric"].tolist() == [*(f"a.{place}" for place in range(len(values))), "b"]
+    assert decoded.readings["unit"].tolist() == [*("bar" for _ in values), None]
+
+
+@pytest.mark.parametrize(("longest", "filling"), [(0, b""), (8, bytes(5))])
+@pytest.mark.parametrize("text", [False, True])
+def test_raw_texts_are_read_and_taken_where_the_route_says_so(longest: int, filling: bytes, text: bool) -> None:
+    words = {"BuiltInType": ua.Byte(12), "MaxStringLength": ua.UInt32(longest)}
+    fields = [field_with_unit("state", None, **words), field_with_unit("b", None)]
+    decoded = read(metadata(*fields), raw(struct.pack("<i", 3), b"run", filling, LAST), text=text)
+    assert codes(decoded) == []
+    told = decoded.readings[["metric", "text"]].to_numpy().tolist()
+    assert told == [*([["state", "run"]] if text else []), ["b", None]]
+
+
+@pytest.mark.parametrize(
+    ("about", "sent", "code"),
+    [
+        pytest.param({"BuiltInType": ua.Byte(22)}, LAST, "unsupported_type", id="a structure"),
+        pytest.param(array(kind=12), struct.pack("<I", 0), "unsupported_type", id="array of texts"),
+        pytest.param(array(2), struct.pack("<I3d", 3, 1, 2, 3), "invalid_network_message", id="more than named"),
+        pytest.param(array(), struct.pack("<I", 2**32 - 1), "invalid_network_message", id="a size that lies"),
+        pytest.param(
+            {**array(0, 0, kind=3)},
+            struct.pack("<II", 2**31, 2**31),
+            "invalid_network_message",
+            id="a matrix that lies",
+        ),
+        pytest.param(
+            array(2, 2, kind=3), struct.pack("<II2B", 1, 2, 1, 2), "unsupported_type", id="a matrix that is not full"
+        ),
+        pytest.param(
+            {"BuiltInType": ua.Byte(12), "MaxStringLength": ua.UInt32(2)},
+            struct.pack("<i", 3) + b"run",
+            "invalid_network_message",
+            id="longer than named",
+        ),
+    ],
+)
+def test_raw_fields_that_are_not_read_refuse_the_message(about: dict[str, Any], sent: bytes, code: str) -> None:
+    decoded = read(metadata(field_with_unit("a", None, **about), field_with_unit("b", None)), raw(sent))
+    assert codes(decoded) == [(1, -1, code)]
+
+
+@given(st.binary(max_size=40))
+def test_any_raw_bytes_are_readings_or_a_reason(sent: bytes) -> None:
+    fields = [
+        field_with_unit("a", None, **array(2, 0, kind=5)),
+        field_with_unit("t", None, BuiltInType=ua.Byte(12), MaxStringLength=ua.UInt32(4)),
+        field_with_unit("b", None),
+    ]
+    decoded = read(metadata(*fields), raw(sent))
+    assert {refusal.code for refusal in decoded.refusals} <= DEAD_LETTER_CODES.keys() - {"transformer_failed"}
 
 
 @pytest.mark.parametrize(
