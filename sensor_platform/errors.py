@@ -198,6 +198,12 @@ class UnitsChangedError(SensorPlatformError):
     retryable = True
 
 
+class DefinitionsChangedError(SensorPlatformError):
+    """A definition changed between decoding messages with it and loading them: they are prepared again."""
+
+    retryable = True
+
+
 class NotRunningError(SensorPlatformError):
     """A command needs a running platform and found none."""
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from sensor_platform.database.partitions import Month, make_partitions
-from sensor_platform.pipeline.definitions import StoredDefinitions
+from sensor_platform.pipeline.in_force import StoredDefinitions
 from sensor_platform.pipeline.outcome import Source
 from sensor_platform.pipeline.series import Key, Seen, Series, UnitChange, change_unit, look_up, register, unit_changes
 

@@ -5,81 +5,20 @@ retry of any dead letter decode with what was in force at their place, not with 
 each: a node that is born every minute with the same metrics costs a row of a few bytes a minute.
 """
 
-import hashlib
-import json
-from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from threading import Lock
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import definition, definition_content, ledger
-from sensor_platform.pipeline.outcome import Outcome, Source
-from sensor_platform.transformers.definitions import Content, Definition, Definitions
-
-#: Contents that this process remembers; beyond it the one not asked for longest is read again.
-REMEMBERED_CONTENTS = 2_000
-
-Begin = Callable[[], AbstractContextManager[sa.Connection]]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDefinitions:
-    """What the database has, seen from a group of messages in received order."""
-
-    begin: Begin
-    sources: list[Source]
-    source_of: np.ndarray
-    messages: pa.Table
-
-    def of(self, format_: str) -> Definitions:
-        """Those of one format, looked up when they are asked for."""
-        return Definitions(lambda keys: self._find(format_, keys))
-
-    def _find(self, format_: str, keys: Collection[str]) -> Mapping[str, Sequence[Definition]]:
-        first, last = 0, self.messages.num_rows - 1
-        bounds = {**self._bound("first", first), **self._bound("last", last)}
-        with self.begin() as connection:
-            rows = connection.execute(_FIND, {"format": format_, "keys": sorted(keys), **bounds}).all()
-            contents = _contents(connection, {row.content for row in rows})
-        starts = np.searchsorted(self.source_of, np.arange(len(self.sources) + 1))
-        orders = [(source.first_received_at, source.name.encode()) for source in self.sources]
-        sequences = self.messages["sequence"].to_numpy()
-        found: dict[str, list[Definition]] = {}
-        for row in rows:
-            place = place_in_group(row, orders, starts, sequences)
-            if place is not None:
-                found.setdefault(row.key, []).append(Definition(place, row.key, contents[row.content]))
-        return found
-
-    def _bound(self, name: str, message: int) -> dict[str, Any]:
-        source = self.sources[int(self.source_of[message])]
-        sequence = self.messages["sequence"][message].as_py()
-        return {f"{name}_at": source.first_received_at, f"{name}_name": source.name, f"{name}_sequence": sequence}
-
-
-def place_in_group(
-    row: Any, orders: list[tuple[datetime, bytes]], starts: np.ndarray, sequences: np.ndarray
-) -> int | None:
-    """The first message of the group after this definition; None where it is one of the group's own messages."""
-    order = (row.first_received_at, row.name.encode())
-    source = bisect_right(orders, order)
-    if not source or orders[source - 1] != order:
-        return int(starts[source])
-    start, end = int(starts[source - 1]), int(starts[source])
-    place = start + int(np.searchsorted(sequences[start:end], row.sequence))
-    # What its own messages define, decoding will say; the row is that of an earlier time.
-    return None if place < end and sequences[place] == row.sequence else place
+from sensor_platform.pipeline.contents import contents_of, digest_of
+from sensor_platform.pipeline.outcome import Outcome
+from sensor_platform.transformers.definitions import Content
 
 
 def write_definitions(
@@ -121,6 +60,12 @@ def write_definitions(
         connection.execute(_MARK_OUTDATED, {**columns, "made_now": list(whole)})
 
 
+def mark_outdated(connection: sa.Connection, micro_batches: Sequence[int]) -> None:
+    """Notes in the ledger that these were decoded with other definitions than are in force: making them again mends it."""
+    concerned = ledger.c.id.in_(micro_batches) & ledger.c.bytes_deleted_at.is_(None)
+    connection.execute(sa.update(ledger).where(concerned).values(definitions_changed_at=sa.func.now()))
+
+
 _ROW = ("format", "key", "micro_batch", "sequence", "content")
 
 
@@ -143,37 +88,10 @@ def latest(database: Database, format_: str, keys: Iterable[str]) -> dict[str, C
     """The newest definition of each key, for who has no place in received order: the live page, a person."""
     with database.connect() as connection:
         rows = connection.execute(_LATEST, {"format": format_, "keys": sorted(keys)}).all()
-        contents = _contents(connection, {row.content for row in rows})
+        contents = contents_of(connection, {row.content for row in rows})
     return {row.key: contents[row.content] for row in rows}
 
 
-def digest_of(content: Content) -> bytes:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).digest()
-
-
-_remembered: OrderedDict[bytes, Content] = OrderedDict()
-_lock = Lock()  # guards `_remembered`: several threads of one process may load
-
-
-def _contents(connection: sa.Connection, digests: set[bytes]) -> dict[bytes, Content]:
-    with _lock:
-        found = {digest: _remembered[digest] for digest in digests if digest in _remembered}
-    missing = sorted(digests - found.keys())
-    if missing:
-        query = sa.select(definition_content.c.digest, definition_content.c.content)
-        rows = connection.execute(query.where(definition_content.c.digest.in_(missing)))
-        found |= {bytes(digest): content for digest, content in rows.tuples()}
-    with _lock:
-        for digest, content in found.items():
-            _remembered[digest] = content
-            _remembered.move_to_end(digest)
-        while len(_remembered) > REMEMBERED_CONTENTS:
-            _remembered.popitem(last=False)
-    return found
-
-
-_FIND = statement("sensor_platform.pipeline", "find_definitions")
 _LATEST = statement("sensor_platform.pipeline", "latest_definitions")
 _WITHDRAW = statement("sensor_platform.pipeline", "withdraw_definitions")
 _MARK_OUTDATED = statement("sensor_platform.pipeline", "mark_outdated")

@@ -5,6 +5,7 @@ mistake of ours: one such row must not hold up the thousands beside it, nor be l
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from sensor_platform.database.copy import copy_readings
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import cursor
-from sensor_platform.errors import AccountingError, UnitsChangedError
+from sensor_platform.errors import AccountingError, DefinitionsChangedError, UnitsChangedError
 from sensor_platform.log import get_logger
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.standing import METRIC
@@ -23,7 +24,8 @@ from sensor_platform.transformers.contract import Refusal
 #: SQLSTATE classes that say something of a row: data exception, constraint, limit exceeded, raised by a trigger.
 ABOUT_A_ROW = ("22", "23", "54", "P0")
 
-#: Units change a few times in the life of a plant: more than this is a quarrel, and the run is tried again.
+#: Units change a few times in the life of a plant: more than this is a quarrel, and the run is tried again. Definitions
+#: change with every load that brings one before these messages: after this often they are loaded, and marked.
 PREPARED_AGAIN = 5
 
 T = TypeVar("T")
@@ -32,18 +34,18 @@ T = TypeVar("T")
 def load_prepared(
     database: Database, outcome: Outcome, attempt: Callable[[Outcome], T], *, again: Callable[[], Outcome]
 ) -> T:
-    """`without_guilty`, of what `again` prepares where the unit of a series changed since `outcome` was.
+    """`without_guilty`, of what `again` prepares where a unit or a definition changed since `outcome` was.
 
     Raises:
-        UnitsChangedError: it changed each time.
+        UnitsChangedError: the unit of a series changed each time.
     """
     for _ in range(PREPARED_AGAIN):
         try:
             return without_guilty(database, outcome, attempt)
-        except UnitsChangedError:
-            get_logger().info("prepared_again", because="the unit of a series changed")
+        except (UnitsChangedError, DefinitionsChangedError) as err:
+            get_logger().info("prepared_again", because=str(err))
             outcome = again()
-    return without_guilty(database, outcome, attempt)
+    return without_guilty(database, replace(outcome, load_outdated=True), attempt)
 
 
 def without_guilty(database: Database, outcome: Outcome, attempt: Callable[[Outcome], T]) -> T:

@@ -16,7 +16,8 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.partitions import Month
 from sensor_platform.database.raw import statement
 from sensor_platform.pipeline.catalogue import Catalogue
-from sensor_platform.pipeline.definitions import StoredDefinitions, digest_of, place_in_group
+from sensor_platform.pipeline.contents import digest_of
+from sensor_platform.pipeline.in_force import StoredDefinitions, place_in_group
 from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.series import NOTED_UNITS, Key, Seen, Series, UnitChange
 from sensor_platform.transformers.definitions import Content, Definition

@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from sensor_platform.database import locks
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import ledger
-from sensor_platform.errors import UnitsChangedError
+from sensor_platform.errors import DefinitionsChangedError, UnitsChangedError
 from sensor_platform.pipeline.counts import Made, count
-from sensor_platform.pipeline.definitions import write_definitions
+from sensor_platform.pipeline.definitions import mark_outdated, write_definitions
+from sensor_platform.pipeline.in_force import is_outdated
 from sensor_platform.pipeline.letters import write_letters
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.series import unit_changes
@@ -57,6 +58,7 @@ def load(
     Raises:
         AccountingError: a message is in no class, or in two; nothing of it may be committed.
         UnitsChangedError: the unit of a series changed since `outcome` was prepared.
+        DefinitionsChangedError: it was decoded with definitions that are not in force any more.
     """
     locks.take(connection, locks.LOAD)
     if unit_changes(connection) != outcome.units_as_of:
@@ -78,10 +80,15 @@ def load(
     made = count(outcome, rows, stands, conflicting)
     whole = [] if scope is Scope.MESSAGES else list(ids.values())
     write_definitions(connection, outcome, micro_batch, whole=whole, is_new=is_new)
+    outdated = is_outdated(connection, outcome.decoded_with)
+    if outdated and not outcome.load_outdated:
+        raise DefinitionsChangedError("a definition changed while messages were decoded: prepare them again")
     write_letters(connection, outcome, micro_batch, is_new=is_new, next_attempt_at=next_attempt_at, by=by)
     _add_to_ledger(connection, made, [ids[source.name] for source in outcome.sources])
     if scope is not Scope.MESSAGES:
         _sign_ledger(connection, outcome, list(ids.values()), run_id)
+    if outdated:
+        mark_outdated(connection, list(ids.values()))
     return Loaded(outcome, made, stands)
 
 

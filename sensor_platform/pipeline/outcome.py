@@ -25,6 +25,20 @@ class Source:
     last_received_at: datetime
 
 
+#: Of a message in received order: its micro-batch's first_received_at and name, its sequence.
+Place = tuple[datetime, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedWith:
+    """The definitions that a group of messages was decoded with: those in force at its first message, and all up to its
+    last one, its own among them."""
+
+    first: Place
+    last: Place
+    definitions: dict[str, dict[str, dict[Place, bytes]]]  # format -> key -> where it was said -> digest of the content
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Messages of `sources` and what became of them. Places in `message` and refusals are rows of `messages`."""
@@ -42,6 +56,8 @@ class Outcome:
     transformers: dict[str, str] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     definitions: dict[str, list[Definition]] = field(default_factory=dict)  # by format
+    decoded_with: DecodedWith | None = None  # None: it takes no definitions
+    load_outdated: bool = False  # also where other definitions are in force by now: then the ledger says so
     units_as_of: int = 0  # `unit_changes` when the units of its series were read
 
     def without(self, sources: set[str]) -> "Outcome":

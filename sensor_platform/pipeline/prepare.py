@@ -104,6 +104,7 @@ def prepare(
         transformers=decoded.transformer_versions,
         samples=_samples(readings),
         definitions=decoded.definitions,
+        decoded_with=stored.decoded_with(decoded.definitions),
         units_as_of=units_as_of,
     )
 

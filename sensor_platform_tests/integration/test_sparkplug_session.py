@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import retry
-from sensor_platform.pipeline import definitions
+from sensor_platform.pipeline import contents, definitions
 from sensor_platform.pipeline.accounting import mismatches
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.routes.file import parse_routes
@@ -69,7 +69,7 @@ def stage_hour(folder: Path, hour: int, messages: Sequence[tuple[str, bytes]]) -
 
 def restart() -> None:
     """What a process remembers is gone; the objects of the next load are new ones anyway."""
-    definitions._remembered.clear()
+    contents.forget()
     sparkplug_births._compiled.clear()
 
 

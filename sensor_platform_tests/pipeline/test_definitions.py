@@ -1,13 +1,8 @@
-"""What messages say of later ones: kept across micro-batches, told again, and found at the place of a message.
-
-The format here is a small one: `+name` defines what the device's letter means, `letter=value` is data in its words.
-"""
+"""What messages say of later ones: kept across micro-batches, told again, and found at the place of a message."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-import pandas as pd
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
@@ -22,55 +17,15 @@ from sensor_platform.pipeline.mode import Mode
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import LocalStaging
-from sensor_platform.transformers import registry
-from sensor_platform.transformers.contract import READING_COLUMNS, Decoded, PayloadColumn, Refusal
-from sensor_platform.transformers.definitions import Timeline
+from sensor_platform.transformers.contract import Decoded, PayloadColumn
+from sensor_platform_tests.pipeline.defining import HOURS, ROUTES, decode_defining, register, say, staged_at, told
 from sensor_platform_tests.pipeline.staged import HOUR, Message, load, rows, stage
 from sensor_platform_tests.transformers.decoding import table_of
-
-ROUTES = Routes([Route(name="r", filter="factory/{work_unit}/sensors/{sensor}/data", format="defining")])
-HOURS = [HOUR + timedelta(hours=number) for number in range(4)]
-
-
-def decode_defining(column: PayloadColumn, _route: Route) -> Decoded:
-    timeline = Timeline(column.definitions)
-    readings: list[tuple[Any, ...]] = []
-    refusals = []
-    for message, payload in enumerate(column.payloads):
-        sensor, text = column.captures[message]["sensor"], payload.decode()
-        if text == "raise" and len(column) > 1:
-            raise RuntimeError(text)
-        if text.startswith("+"):
-            timeline.define(message, sensor, {"name": text[1:]})
-            continue
-        content = timeline.latest(sensor, message)
-        if content is None:
-            refusals.append(Refusal(message, -1, "invalid_frame", "nothing is known of it"))
-            continue
-        value = float(len(text))
-        at = int(column.received_at[message])
-        readings.append((message, 0, "press", sensor, content["name"], at, False, value, text, None, 0))
-    frame = pd.DataFrame(readings, columns=list(READING_COLUMNS)).astype({"text": object, "unit": object})
-    return Decoded(frame, refusals, timeline.found)
 
 
 @pytest.fixture(autouse=True)
 def _format(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._registered, "defining", registry.Registered("defining", "1", decode_defining))
-
-
-def say(*texts: str, sensor: str = "p1") -> list[Message]:
-    return [Message(text.encode(), topic=f"factory/press/sensors/{sensor}/data") for text in texts]
-
-
-def told(database: Database) -> list[tuple[str, str]]:
-    """(metric, text) by time."""
-    query = "SELECT series.metric, text FROM metric JOIN series ON series.id = metric.series ORDER BY time, ordinal"
-    return [(name, text) for name, text in rows(database, query)]
-
-
-def staged_at(staging: LocalStaging, number: int, *texts: str, at: datetime | None = None) -> None:
-    stage(staging, f"a-{number}", say(*texts), hour=HOURS[number], first_sequence=100 * number, received_at=at)
+    register(monkeypatch)
 
 
 def test_a_definition_holds_in_the_micro_batches_after_it(database: Database, staging: LocalStaging) -> None:
@@ -193,7 +148,7 @@ def test_a_mended_definition_marks_what_comes_after_whatever_its_neighbours_say_
         payloads = [payload.replace(b"+force", b"+stroke") for payload in column.payloads]
         return decode_defining(replace(column, payloads=payloads), route)
 
-    monkeypatch.setitem(registry._registered, "defining", registry.Registered("defining", "2", mended))
+    register(monkeypatch, mended, version="2")
     for hour in HOURS[:2]:
         load(staging, database, using=ROUTES, mode=Mode.AGAIN, hour=hour)
     assert outdated(database) == {HOURS[2]: 1}

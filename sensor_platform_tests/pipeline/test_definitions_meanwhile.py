@@ -1,0 +1,212 @@
+"""What another process commits between the decoding of messages and their load: nothing wrong stands unmarked.
+
+The other one holds the load's lock, with a transaction open, while this one decodes; it commits, and this one loads.
+"""
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sensor_platform.database import locks
+from sensor_platform.database.engine import Database
+from sensor_platform.dead_letters.retry import RetryReport, retry
+from sensor_platform.pipeline import load as loading
+from sensor_platform.pipeline.accounting import mismatches
+from sensor_platform.pipeline.definitions import outdated
+from sensor_platform.pipeline.guilty import PREPARED_AGAIN
+from sensor_platform.pipeline.mode import Mode
+from sensor_platform.pipeline.outcome import Outcome
+from sensor_platform.pipeline.prepare import prepare
+from sensor_platform.pipeline.process import _in_received_order
+from sensor_platform.routes.model import Route
+from sensor_platform.settings import Settings
+from sensor_platform.staging.store import LocalStaging
+from sensor_platform.transformers.contract import Decoded, PayloadColumn
+from sensor_platform_tests.pipeline.defining import HOURS, ROUTES, decode_defining, register, say, staged_at, told
+from sensor_platform_tests.pipeline.staged import load, new_staging, rows, stage
+from sensor_platform_tests.pipeline.test_any_order import clear
+from sensor_platform_tests.waiting import wait_until
+
+WAITING = """
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+
+@pytest.fixture(autouse=True)
+def _format(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> LocalStaging:
+    """The staging area of the other process."""
+    return new_staging(tmp_path / "elsewhere")
+
+
+def prepared(staging: LocalStaging, database: Database) -> Outcome:
+    read = [(micro_batch, staging.read(micro_batch)) for micro_batch in staging.micro_batches()]
+    return prepare(*_in_received_order(read), ROUTES, database.begin, max_payload_bytes=1000, seconds={})
+
+
+def meanwhile(database: Database, other: Outcome, scope: loading.Scope, work: Callable[[], Any]) -> Any:
+    """What `work` returns, which decodes before the load of `other` is committed, and loads after."""
+    with ThreadPoolExecutor(1) as thread, database.begin() as connection:
+        locks.take(connection, locks.LOAD)
+        done = thread.submit(work)
+        wait_until(lambda: done.done() or rows(database, WAITING) == [(1,)], "the other one to wait for the lock", 60)
+        assert not done.done()
+        loading.load(connection, other, scope=scope, next_attempt_at=datetime.now(UTC))
+        connection.commit()
+        return done.result(timeout=60)
+
+
+def test_a_load_takes_the_definition_that_was_committed_while_it_decoded(
+    database: Database, staging: LocalStaging, elsewhere: LocalStaging
+) -> None:
+    staged_at(staging, 0, "+force", "a")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 2, "c", "+speed", "d")
+    staged_at(elsewhere, 1, "+stroke", "b")
+    work = partial(load, staging, database, using=ROUTES)
+    report = meanwhile(database, prepared(elsewhere, database), loading.Scope.NEW, work)
+    assert (report.micro_batches, report.readings.inserted) == (1, 2)
+    assert told(database) == [("force", "a"), ("stroke", "b"), ("stroke", "c"), ("speed", "d")]
+    assert outdated(database) == {}
+    assert mismatches(database) == []
+
+
+def test_a_backfill_takes_the_definition_that_was_committed_while_it_decoded(
+    database: Database, staging: LocalStaging, elsewhere: LocalStaging
+) -> None:
+    staged_at(staging, 0, "+force", "a")
+    staged_at(staging, 2, "c")
+    load(staging, database, using=ROUTES)
+    staged_at(elsewhere, 1, "+stroke")
+    work = partial(load, staging, database, using=ROUTES, mode=Mode.AGAIN, hour=HOURS[2])
+    meanwhile(database, prepared(elsewhere, database), loading.Scope.NEW, work)
+    assert told(database) == [("force", "a"), ("stroke", "c")]
+    assert outdated(database) == {}
+    assert mismatches(database) == []
+
+
+def test_a_backfill_does_not_take_a_definition_that_was_withdrawn_while_it_decoded(
+    database: Database, staging: LocalStaging, elsewhere: LocalStaging
+) -> None:
+    staged_at(staging, 0, "+force", "a")
+    staged_at(staging, 1, "+stroke")
+    staged_at(staging, 2, "c")
+    load(staging, database, using=ROUTES)
+    staged_at(elsewhere, 1, "b")  # as if its transformer had been mended
+    work = partial(load, staging, database, using=ROUTES, mode=Mode.AGAIN, hour=HOURS[2])
+    meanwhile(database, prepared(elsewhere, database), loading.Scope.AGAIN, work)
+    assert told(database) == [("force", "a"), ("force", "b"), ("force", "c")]
+    assert outdated(database) == {}
+
+
+def test_a_retry_takes_the_definition_that_was_committed_while_it_decoded(
+    database: Database, staging: LocalStaging, elsewhere: LocalStaging
+) -> None:
+    staged_at(staging, 2, "c")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 0, "+force", "a")
+    load(staging, database, using=ROUTES)
+    staged_at(elsewhere, 1, "+stroke")
+    work = partial(retry, database, ROUTES, settings=Settings(), ids=[1])
+    report: RetryReport = meanwhile(database, prepared(elsewhere, database), loading.Scope.NEW, work)
+    assert report.states == {"resolved": 1}
+    assert told(database) == [("force", "a"), ("stroke", "c")]
+    assert mismatches(database) == []
+
+
+def test_one_that_is_equal_or_stands_elsewhere_lets_nothing_be_prepared_again(
+    database: Database, staging: LocalStaging, elsewhere: LocalStaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged_at(staging, 0, "+force", "a")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 2, "c")
+    stage(elsewhere, "b-3", say("+stroke"), hour=HOURS[3])
+    stage(elsewhere, "b-1", say("+stroke", sensor="p2"), hour=HOURS[1])
+    other = prepared(elsewhere, database)
+    columns: list[int] = []
+
+    def counting(column: PayloadColumn, route: Route) -> Decoded:
+        columns.append(len(column))
+        return decode_defining(column, route)
+
+    register(monkeypatch, counting)
+    meanwhile(database, other, loading.Scope.NEW, partial(load, staging, database, using=ROUTES))
+    assert columns == [1]
+    assert told(database) == [("force", "a"), ("force", "c")]
+
+
+def test_definitions_that_change_each_time_hold_up_no_load_and_it_is_marked(
+    database: Database, staging: LocalStaging, elsewhere: LocalStaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged_at(staging, 0, "+force")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 2, "c")
+    names = iter(f"name-{number}" for number in range(100))
+    decoded: list[list[bytes]] = []
+
+    def disturbed(column: PayloadColumn, route: Route) -> Decoded:
+        found = decode_defining(column, route)
+        decoded.append(column.payloads)
+        if column.payloads == [b"c"]:
+            name = next(names)
+            stage(elsewhere, f"{name:>9}", say(f"+{name}"), hour=HOURS[1])
+            load(elsewhere, database, using=ROUTES)
+        return found
+
+    register(monkeypatch, disturbed)
+    load(staging, database, using=ROUTES)
+    assert decoded.count([b"c"]) == 1 + PREPARED_AGAIN
+    newest = f"name-{PREPARED_AGAIN}"
+    assert told(database) == [(f"name-{PREPARED_AGAIN - 1}", "c")]
+    assert outdated(database) == {HOURS[2]: 1}
+    register(monkeypatch)
+    load(staging, database, using=ROUTES, mode=Mode.AGAIN, hour=HOURS[2])
+    assert told(database) == [(newest, "c")]
+    assert outdated(database) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_of_writers_at_once_nothing_wrong_stands_unmarked(database: Database, staging: LocalStaging, seed: int) -> None:
+    rng = random.Random(seed)
+    for number in range(24):
+        texts = [f"+m{rng.randrange(3)}" if rng.random() < 0.3 else f"d{number}-{place}" for place in range(3)]
+        stage(staging, f"a-{number:02d}", say(*texts), hour=HOURS[number // 6], first_sequence=100 * number,
+              received_at=HOURS[number // 6].replace(minute=number))  # fmt: skip
+    load(staging, database, using=ROUTES)
+    clean = set(told(database))
+    clear(database)
+
+    def work(seed: int) -> None:
+        own = random.Random(seed)
+        for _ in range(6):
+            mode, hour = own.choice([Mode.NEW, Mode.AGAIN]), own.choice(HOURS)
+            load(staging, database, using=ROUTES, mode=mode, hour=hour)
+            retry(database, ROUTES, settings=Settings(), now=datetime(2100, 1, 1, tzinfo=UTC))
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(work, 10 * seed + number) for number in range(3)]:
+            done.result(timeout=200)
+    load(staging, database, using=ROUTES)
+    unmarked = """
+        SELECT series.metric, text FROM metric JOIN series ON series.id = metric.series
+        JOIN ledger ON ledger.id = micro_batch WHERE definitions_changed_at IS NULL"""
+    assert set(rows(database, unmarked)) <= clean
+    for hour in HOURS:
+        if hour in outdated(database):
+            load(staging, database, using=ROUTES, mode=Mode.AGAIN, hour=hour)
+    open_letters = rows(database, "SELECT id FROM dead_letter WHERE state <> 'resolved'")
+    retry(database, ROUTES, settings=Settings(), ids=[letter for (letter,) in open_letters])
+    assert outdated(database) == {}
+    assert set(told(database)) == clean
+    assert mismatches(database) == []
