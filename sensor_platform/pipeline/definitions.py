@@ -61,7 +61,7 @@ def write_definitions(
 
 
 def mark_outdated(connection: sa.Connection, micro_batches: Sequence[int]) -> None:
-    """Notes in the ledger that these were decoded with other definitions than are in force: made again, they are right."""
+    """Notes in the ledger that these were decoded with other definitions than are in force."""
     concerned = ledger.c.id.in_(micro_batches) & ledger.c.bytes_deleted_at.is_(None)
     connection.execute(sa.update(ledger).where(concerned).values(definitions_changed_at=sa.func.now()))
 
