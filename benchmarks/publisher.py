@@ -27,7 +27,7 @@ class Frames:
         head = b"\x32" + _variable(len(topic) + 2 + len(properties) + payload_bytes) + topic  # PUBLISH, QoS 1
         self.ids = min(PACKET_IDS, ENCODED_BYTES // payload_bytes)
         ids = range(1, self.ids + 1)
-        tails = (number.to_bytes(2, "big") + properties + _payload(number, payload_bytes) for number in ids)
+        tails = (number.to_bytes(2, "big") + properties + published_payload(number, payload_bytes) for number in ids)
         self._all = memoryview(b"".join(head + tail for tail in tails))
         self._size = len(self._all) // self.ids
         self._chunk = max(1, CHUNK_BYTES // self._size)
@@ -59,7 +59,7 @@ def _variable(number: int) -> bytes:
     return bytes([number & 127 | 128]) + _variable(number >> 7) if number > 127 else bytes([number])
 
 
-def _payload(number: int, payload_bytes: int) -> bytes:
+def published_payload(number: int, payload_bytes: int) -> bytes:
     if payload_bytes < PAYLOAD_BYTES:
         return f'{{"value": {number / 7:.6f}, "note": "'.encode().ljust(payload_bytes - 2, b"x") + b'"}'
     reading = f'{{"timestamp": "2026-11-01T06:00:00.{number:06d}Z", "value": {number / 7:.6f}, "unit": "kN", "note": "'

@@ -267,6 +267,12 @@ class Settings(_Section):
     staging_retention_days: float = Field(
         0, alias="STAGING_RETENTION_DAYS", ge=0, description="processed micro-batches are deleted after this; 0: never"
     )
+    staging_compaction_hours: float = Field(
+        24,
+        alias="STAGING_COMPACTION_HOURS",
+        ge=0,
+        description="micro-batches of hours that ended so long ago are compacted once processed; 0: never",
+    )
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
     dead_letters: DeadLetterSettings = Field(default_factory=DeadLetterSettings)

@@ -106,6 +106,18 @@ def test_broker_keeps_every_message_with_our_configuration() -> None:
     }
 
 
+def test_storage_says_what_a_message_and_a_reading_take() -> None:
+    report = benchmark("storage")
+    assert set(report["bytes_per_staged_message"]) == {"publisher", "plant", "noisy"}
+    assert all(each["after"] < each["before"] for each in report["bytes_per_staged_message"].values())
+    assert report["bytes_per_reading"]["readings"] == 4_000
+    assert set(report["bytes_per_reading"]["indexes"]) == {"btree", "brin"}
+    assert {name: each["target"] for name, each in report["verdicts"].items()} == {
+        "bytes_per_staged_message": 40,
+        "bytes_per_reading": 100,
+    }
+
+
 def test_pipeline_measures_itself_beside_raw_copy_and_the_obvious_script() -> None:
     report = benchmark("pipeline")
     assert set(report["readings_per_s"]["small"]) == {"ours", "copy", "script"}

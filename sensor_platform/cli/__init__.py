@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("decode", "Explain what a payload becomes, step by step."),
     "sensors": ("sensors", "List sensors, set their limits and their work units."),
     "alerts": ("alerts", "List alerts."),
-    "staging": ("staging", "Upload what waits, delete what is old."),
+    "staging": ("staging", "Upload what waits, compact and delete what is old."),
     "routes": ("routes", "Check the route file, test it with golden payloads, propose one for a broker."),
     "db": ("db", "Create or upgrade the tables."),
 }

@@ -8,7 +8,7 @@ from sensor_platform.cli.connecting import as_json as json_option
 from sensor_platform.cli.connecting import command_database, command_settings
 
 
-@click.group(help="Upload what waits, delete what is old.")
+@click.group(help="Upload what waits, compact and delete what is old.")
 def staging() -> None:
     """Everything about staged micro-batches."""
 
@@ -42,6 +42,38 @@ def prune(days: float | None, dry_run: bool, as_json: bool) -> None:
     click.echo(f"{pruned.micro_batches} micro-batches with {pruned.messages} messages {would} deleted.", err=True)
     if pruned.unprocessed:
         click.echo(f"{pruned.unprocessed} as old are kept: they were not processed.", err=True)
+
+
+@staging.command()
+@click.option("--hours", type=click.FloatRange(min=0), help="Instead of STAGING_COMPACTION_HOURS; 0 compacts nothing.")
+@json_option
+def compact(hours: float | None, as_json: bool) -> None:
+    """Compact hours that ended STAGING_COMPACTION_HOURS ago or earlier: one file in place of many, and far smaller.
+
+    Only what is in the ledger. Each message is compared with its original before that goes.
+    """
+    from datetime import UTC, datetime
+
+    from sensor_platform.cli.output import emit_json
+    from sensor_platform.pipeline.compaction import compact as compact_staging
+    from sensor_platform.staging.store import open_staging
+
+    settings = command_settings()
+    after_hours = settings.staging_compaction_hours if hours is None else hours
+    with command_database(settings) as database:
+        done = compact_staging(open_staging(settings), database, after_hours=after_hours, now=datetime.now(UTC))
+    compacted = done.compacted
+    if as_json:
+        emit_json({"before": done.before, "hours": done.hours, **asdict(compacted)})
+        return
+    if not after_hours:
+        click.echo("STAGING_COMPACTION_HOURS is 0: every micro-batch keeps its own file.", err=True)
+        return
+    click.echo(
+        f"{compacted.micro_batches} micro-batches of {done.hours} hours were compacted: {compacted.messages} messages, "
+        f"{compacted.bytes_before} bytes before, {compacted.bytes_after} after.",
+        err=True,
+    )
 
 
 @staging.command()

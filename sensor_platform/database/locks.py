@@ -17,6 +17,8 @@ PARTITION = 0x53505F0004
 ALERTS = 0x53505F0005
 #: Whoever adds or removes subscriptions.
 SUBSCRIPTIONS = 0x53505F0006
+#: Whoever deletes staged files, or makes others of them.
+STAGED_FILES = 0x53505F0007
 
 
 def take(connection: sa.Connection, lock: int) -> None:

@@ -9,12 +9,14 @@ DEAD_LETTERS = AssetKey("dead_letters")
 METRICS_MINUTE = AssetKey("metrics_minute")
 METRICS_HOURLY = AssetKey("metrics_hourly")
 METRICS_DAILY = AssetKey("metrics_daily")
+STORAGE = AssetKey("storage")
 
 READINGS_JOB = "process_readings_job"
 ROLLUPS_JOB = "rollups_job"
 RETRY_JOB = "dead_letter_retry_job"
 
 RETENTION_JOB = "staging_retention_job"
+STORAGE_JOB = "storage_job"
 
 MQTT_SENSOR = "mqtt_sensor"
 

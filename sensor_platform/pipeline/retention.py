@@ -2,10 +2,11 @@
 
 Only what the ledger has is deleted: a file that was never loaded, or is damaged, is kept whatever its age. Dead letters
 hold nothing back, since they keep raw bytes of their own. The ledger says it first, so that a crash leaves a file too
-many, which the next call takes, and never a reading whose bytes are gone without a word.
+many, which the next call takes, and never a reading whose bytes are gone without a word. A compacted file goes when all
+of its micro-batches may.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -16,10 +17,10 @@ from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import ledger
 from sensor_platform.log import get_logger
-from sensor_platform.staging.format import MicroBatch
+from sensor_platform.staging.format import StagedFile
 from sensor_platform.staging.store import Staging
 
-#: Marked in one transaction: loads wait for it.
+#: Files whose micro-batches are marked in one transaction: loads wait for it.
 CHUNK = 1000
 
 
@@ -44,14 +45,19 @@ def prune(staging: Staging, database: Database, *, days: float, now: datetime, d
         return Pruned(None, dry_run)
     before = (now - timedelta(days=days)).replace(minute=0, second=0, microsecond=0)
     micro_batches = messages = unprocessed = 0
-    for chunk in _chunks(staging.micro_batches(None, before)):
-        processed = _processed(database, chunk) if dry_run else _mark(database, chunk, now=now)
-        gone = [micro_batch for micro_batch in chunk if micro_batch.name in processed]
-        for micro_batch in () if dry_run else gone:
-            staging.delete(micro_batch)
+    for chunk in _chunks(staging.files(None, before)):
+        with database.begin() as connection:
+            locks.take(connection, locks.STAGED_FILES)
+            processed = _processed(database, _names(chunk))
+            files = [file for file in chunk if all(each.name in processed for each in file.micro_batches)]
+            gone = _names(files)
+            if not dry_run:
+                _mark(database, gone, now=now)
+                for file in files:
+                    staging.delete(file)
         micro_batches += len(gone)
-        messages += sum(processed.values())
-        unprocessed += len(chunk) - len(gone)
+        messages += sum(processed[name] for name in gone)
+        unprocessed += len(_names(chunk) - processed.keys())
     pruned = Pruned(before, dry_run, micro_batches, messages, unprocessed)
     if micro_batches and not dry_run:
         get_logger().info("staging_pruned", before=before.isoformat(), micro_batches=micro_batches, messages=messages)
@@ -70,27 +76,30 @@ def bytes_deleted(database: Database, hours: tuple[datetime | None, datetime | N
         return {name: at for name, at in connection.execute(query).tuples() if at is not None}
 
 
-def _chunks(found: Iterable[MicroBatch]) -> Iterator[list[MicroBatch]]:
+def _chunks(found: Iterable[StagedFile]) -> Iterator[list[StagedFile]]:
     rest = iter(found)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
 
 
-def _processed(database: Database, chunk: list[MicroBatch]) -> dict[str, int]:
+def _names(files: Sequence[StagedFile]) -> set[str]:
+    return {each.name for file in files for each in file.micro_batches}
+
+
+def _processed(database: Database, names: set[str]) -> dict[str, int]:
     """Messages of each micro-batch that the ledger has."""
-    query = sa.select(ledger.c.name, ledger.c.staged).where(ledger.c.name.in_([each.name for each in chunk]))
+    query = sa.select(ledger.c.name, ledger.c.staged).where(ledger.c.name.in_(names))
     with database.connect() as connection:
         return dict(connection.execute(query).tuples().all())
 
 
-def _mark(database: Database, chunk: list[MicroBatch], *, now: datetime) -> dict[str, int]:
-    """The same, and from now on the ledger says that their bytes are gone."""
+def _mark(database: Database, names: set[str], *, now: datetime) -> None:
+    """From now on the ledger says that their bytes are gone."""
     update = (
         sa.update(ledger)
-        .where(ledger.c.name.in_([each.name for each in chunk]))
+        .where(ledger.c.name.in_(names))
         .values(bytes_deleted_at=sa.func.coalesce(ledger.c.bytes_deleted_at, now))
-        .returning(ledger.c.name, ledger.c.staged)
     )
     with database.begin() as connection:
         locks.take(connection, locks.LOAD)
-        return dict(connection.execute(update).tuples().all())
+        connection.execute(update)

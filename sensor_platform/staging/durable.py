@@ -1,7 +1,9 @@
 """The few file operations that hold after a power cut, each with the fsyncs that it needs."""
 
+import mmap
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sensor_platform.staging.kill_points import kill_point
@@ -42,7 +44,7 @@ def make_folder(folder: Path, *, mode: int = 0o700) -> None:
     _named_for_good.add(folder)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -88,3 +90,14 @@ def _link_into_folder(path: Path, target: Path) -> None:
                 raise
         else:
             return
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[memoryview]:
+    """The bytes of a file, without a copy of them."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:  # made by hand: such a one cannot be mapped
+            yield memoryview(b"")
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
+            yield data

@@ -61,6 +61,21 @@ class MicroBatch:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """One file of the staging area: a sealed micro-batch, or, `compacted`, several of one hour.
+
+    `waits`: it is on this machine's disk, and still to be uploaded.
+    """
+
+    hour: datetime
+    name: str  # without folder and suffix
+    micro_batches: tuple[MicroBatch, ...]
+    size_bytes: int
+    compacted: bool = False
+    waits: bool = False
+
+
 UserProperties = Sequence[tuple[str, str]]
 UInt16s = npt.NDArray[np.uint16]
 

@@ -5,14 +5,24 @@ wherever it is found. The disk is looked at first: whatever moves meanwhile is t
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 
 from sensor_platform.errors import MissingMicroBatchError
-from sensor_platform.staging.format import MicroBatch, folder_of
+from sensor_platform.staging.compacted_area import (
+    COMPACTED_FOLDER,
+    COMPACTED_SUFFIX,
+    CompactedArea,
+    CompactedName,
+    Hours,
+)
+from sensor_platform.staging.durable import mapped
+from sensor_platform.staging.format import EPOCH, MicroBatch, StagedFile, folder_of
 from sensor_platform.staging.object_store import Bucket
-from sensor_platform.staging.read import count_messages, hour_of_folder, read_messages
+from sensor_platform.staging.read import Sealed, count_messages, hour_of_folder, read_messages, read_sealed
 from sensor_platform.staging.store import SUFFIX, LocalStaging
 
 #: Attribute of an object: how many messages it has, so that counting needs no download.
@@ -29,6 +39,7 @@ class ObjectStaging:
 
     def __init__(self, local: LocalStaging, bucket: Bucket) -> None:
         self.local = local
+        self.compacted = CompactedArea(bucket.url, self._compacted_files, self._open_compacted)
         self._bucket = bucket
 
     @property
@@ -36,25 +47,40 @@ class ObjectStaging:
         return self._bucket.url
 
     def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+        # In the order in which they move: disk, bucket, compacted.
         waiting = self.local.micro_batches(start, end)
-        return sorted({*waiting, *self._uploaded(start, end)})
+        uploaded = {micro_batch for micro_batch, _ in self._uploaded(start, end)}
+        return sorted({*waiting, *uploaded, *self.compacted.micro_batches(start, end)})
 
     def find(self, name: str) -> MicroBatch | None:
-        found = (micro_batch for micro_batch in self._uploaded(None, None) if micro_batch.name == name)
-        return self.local.find(name) or next(found, None)
+        found = (micro_batch for micro_batch, _ in self._uploaded(None, None) if micro_batch.name == name)
+        return self.local.find(name) or next(found, None) or self.compacted.find(name)
 
     def read(self, micro_batch: MicroBatch) -> pa.Table:
         try:
             return self.local.read(micro_batch)
         except MissingMicroBatchError:
+            pass
+        try:
             source, where = self._download(micro_batch)
-            return read_messages(source, where)
+        except MissingMicroBatchError:
+            messages = self.compacted.read(micro_batch)
+            if messages is None:
+                raise
+            return messages
+        return read_messages(source, where)
+
+    def read_sealed(self, micro_batch: MicroBatch) -> Sealed:
+        source, where = self._download(micro_batch)
+        return read_sealed(source, where)
 
     def count(self, micro_batch: MicroBatch) -> int:
         try:
             return self.local.count(micro_batch)
         except MissingMicroBatchError:
             stored = self._bucket.head(key_of(micro_batch))
+        if stored is None and (entry := self.compacted.entry(micro_batch)) is not None:
+            return entry.rows
         if stored is not None and stored.attributes.get(MESSAGES, "").isdecimal():
             return int(stored.attributes[MESSAGES])
         source, where = self._download(micro_batch)
@@ -64,25 +90,78 @@ class ObjectStaging:
         at = self.local.sealed_at(micro_batch)
         if at is None and (stored := self._bucket.head(key_of(micro_batch))) is not None:
             at = stored.at
+        if at is None and (entry := self.compacted.entry(micro_batch)) is not None:
+            at = EPOCH + timedelta(microseconds=entry.sealed_at_us)
         return at
 
-    def delete(self, micro_batch: MicroBatch) -> None:
-        self.local.delete(micro_batch)  # first: otherwise it would be uploaded again
-        self._bucket.delete(key_of(micro_batch))
+    def files(self, start: datetime | None = None, end: datetime | None = None) -> list[StagedFile]:
+        local = [replace(file, waits=True) for file in self.local.files(start, end)]
+        names = {file.name for file in local}
+        own = [
+            StagedFile(each.hour, each.name, (each,), size_bytes)
+            for each, size_bytes in self._uploaded(start, end)
+            if each.name not in names
+        ]
+        compacted = [
+            StagedFile(each.hour, each.name, self._inside(each), size_bytes, compacted=True)
+            for each, size_bytes in self._compacted_sizes((start, end))
+        ]
+        files = [*local, *own, *compacted]
+        return sorted(files, key=lambda file: (file.compacted, file.hour, file.name))
+
+    def delete(self, file: StagedFile) -> None:
+        self.local.delete(file)  # first: otherwise it would be uploaded again
+        if file.compacted:
+            self._bucket.delete(CompactedName(file.hour, file.name).key)
+        else:
+            self._bucket.delete(key_of(file.micro_batches[0]))
+
+    def scratch(self) -> Path:
+        return self.local.scratch()
+
+    def keep(self, path: Path, name: CompactedName) -> None:
+        with mapped(path) as data:
+            self._bucket.upload(name.key, data, {}, source=path)
+        path.unlink()
 
     def open_messages(self) -> int:
         return self.local.open_messages()
 
-    def _uploaded(self, start: datetime | None, end: datetime | None) -> Iterator[MicroBatch]:
+    def _uploaded(self, start: datetime | None, end: datetime | None) -> Iterator[tuple[MicroBatch, int]]:
+        """Micro-batches with files of their own, and the bytes of those."""
+        for hour, file, size_bytes in self._listed((start, end)):
+            if file.endswith(SUFFIX):
+                yield MicroBatch(hour, file.removesuffix(SUFFIX)), size_bytes
+
+    def _compacted_files(self, hours: Hours) -> Iterator[CompactedName]:
+        return (name for name, _ in self._compacted_sizes(hours))
+
+    def _compacted_sizes(self, hours: Hours) -> Iterator[tuple[CompactedName, int]]:
+        for hour, file, size_bytes in self._listed(hours, below=COMPACTED_FOLDER):
+            if file.endswith(COMPACTED_SUFFIX):
+                yield CompactedName(hour, file.removesuffix(COMPACTED_SUFFIX)), size_bytes
+
+    def _listed(self, hours: Hours, *, below: str | None = None) -> Iterator[tuple[datetime, str, int]]:
         """Names are listed in order, and theirs is that of the hours: only those asked for are listed."""
-        for key in self._bucket.keys(after=None if start is None else folder_of(start)):
-            folder, _, file = key.rpartition("/")
+        start, end = hours
+        root = "" if below is None else f"{below}/"
+        # "dt": what lies before the hours is not ours to list.
+        after = root + ("dt" if start is None else folder_of(start))
+        for key, size_bytes in self._bucket.sizes(after=after, below=below):
+            folder, _, file = key.removeprefix(root).rpartition("/")
             hour = hour_of_folder(folder)
-            if hour is None or not file.endswith(SUFFIX):
+            if hour is None:
                 continue  # not ours
             if end is not None and hour >= end:
                 return
-            yield MicroBatch(hour, file.removesuffix(SUFFIX))
+            yield hour, file, size_bytes
+
+    def _inside(self, file: CompactedName) -> tuple[MicroBatch, ...]:
+        return tuple(MicroBatch(file.hour, name) for name in self.compacted.entries(file))
+
+    def _open_compacted(self, file: CompactedName) -> pa.NativeFile | None:
+        opened = self._bucket.open(file.key)
+        return None if opened is None else pa.PythonFile(opened, mode="r")
 
     def _download(self, micro_batch: MicroBatch) -> tuple[pa.NativeFile, str]:
         key = key_of(micro_batch)

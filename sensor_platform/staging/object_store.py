@@ -5,15 +5,18 @@ region and endpoint are those of the usual AWS_* variables. The client is made b
 threads do not survive a fork, so nothing may be asked before a run has been forked.
 """
 
+import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sensor_platform.errors import ObjectStoreError
+from sensor_platform.errors import ObjectStoreError, StagingError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -28,6 +31,10 @@ RETRY_TIMEOUT = timedelta(seconds=20)
 LOOK_AT_CREDENTIALS = (
     "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may list, read, write and delete there"
 )
+
+
+class UploadDiffersError(StagingError):
+    """The bucket has other bytes under the name of a file of ours: neither is overwritten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +77,18 @@ class Bucket:
         """Asks for one page of names: whether the bucket is there, and lets us in."""
         next(self.keys(), None)
 
-    def keys(self, *, after: str | None = None) -> Iterator[str]:
+    def keys(self, *, after: str | None = None, below: str | None = None) -> Iterator[str]:
         """Names of objects, in their order, those after `after`; asked for page by page, as they are taken."""
+        return (key for key, _ in self.sizes(after=after, below=below))
+
+    def sizes(self, *, after: str | None = None, below: str | None = None) -> Iterator[tuple[str, int]]:
+        """The same with the bytes of each. `below`: only those in that folder."""
         import obstore
 
         with self._telling("list"):
-            for page in obstore.list(self._store, offset=after, chunk_size=1000):
+            for page in obstore.list(self._store, below, offset=after, chunk_size=1000):
                 for found in page:
-                    yield found["path"]
+                    yield found["path"], found["size"]
 
     def put_new(self, key: str, data: memoryview, attributes: dict[str, str]) -> bool:
         """Writes an object unless there is one of that name; whether there was none."""
@@ -91,6 +102,40 @@ class Bucket:
             except AlreadyExistsError:
                 return False
         return True
+
+    def upload(self, key: str, data: memoryview, attributes: dict[str, str], *, source: Path) -> None:
+        """Writes an object and proves that it is there; one that is there already, with the same bytes, is ours.
+
+        Raises:
+            UploadDiffersError: there is one with other bytes; `source` is where ours lies.
+        """
+        self.put_new(key, data, attributes)
+        # The store's own word on size and checksum, asked for anew: an answer of 200 to the write is not enough.
+        stored = self.head(key)
+        if stored is None:
+            raise ObjectStoreError(f"{self.url}: {key} is not there though it was written. Is it the bucket?")
+        if stored.size_bytes == len(data):
+            if stored.e_tag == hashlib.md5(data, usedforsecurity=False).hexdigest():
+                return
+            # No MD5 where the store encrypts with a key of its own: then the bytes themselves.
+            if self.get(key) == data:
+                return
+        raise UploadDiffersError(
+            f"{self.url}/{key}: the object has other bytes than {source}. "
+            "Nothing is overwritten: look at both, and move one of them away."
+        )
+
+    def open(self, key: str) -> "io.RawIOBase | None":
+        """An object as a file of which only what is read is asked for; None when there is no such object."""
+        stored = self.head(key)
+        return None if stored is None else _Ranges(self, key, stored.size_bytes)
+
+    def get_range(self, key: str, start: int, end: int) -> memoryview:
+        """Bytes [start, end) of an object."""
+        import obstore
+
+        with self._telling(f"read {key}"):
+            return memoryview(obstore.get_range(self._store, key, start=start, end=end))
 
     def head(self, key: str) -> Stored | None:
         """None when there is no such object."""
@@ -152,6 +197,36 @@ class Bucket:
         if "HTTP error" in text or "error sending request" in text:
             return f"{self._endpoint} does not answer. Is AWS_ENDPOINT_URL right, and does it run"
         return text.splitlines()[0]
+
+
+class _Ranges(io.RawIOBase):
+    """An object read here and there: the end of a file, and then what that says is where."""
+
+    def __init__(self, bucket: Bucket, key: str, size_bytes: int) -> None:
+        self._bucket, self._key, self._size_bytes, self._place = bucket, key, size_bytes, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size_bytes}[whence]
+        self._place = base + offset
+        return self._place
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._size_bytes - self._place)
+        wanted = left if size is None or size < 0 else min(size, left)
+        if not wanted:
+            return b""
+        data = self._bucket.get_range(self._key, self._place, self._place + wanted)
+        self._place += len(data)
+        return bytes(data)
 
 
 def _code(text: str) -> str:

@@ -1,5 +1,6 @@
 """Reading a sealed micro-batch, wherever its bytes are: every record batch held against its crc."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -9,16 +10,35 @@ from sensor_platform.errors import DamagedMicroBatchError
 from sensor_platform.staging.format import SCHEMA, is_whole
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """All that a sealed file says: its messages, what it says of itself, and the rows before which a session began."""
+
+    messages: pa.Table  # SCHEMA
+    metadata: dict[str, str]
+    new_sessions: tuple[int, ...]
+
+
 def read_messages(source: pa.NativeFile, where: str) -> pa.Table:
     """Every message in received order, with the columns of SCHEMA. Raises DamagedMicroBatchError, naming `where`."""
+    return read_sealed(source, where).messages
+
+
+def read_sealed(source: pa.NativeFile, where: str) -> Sealed:
+    """The messages and all metadata that means something. Raises DamagedMicroBatchError, naming `where`."""
     reader = _reader(source, where)
-    batches = []
+    batches: list[pa.RecordBatch] = []
+    new_sessions, rows = [], 0
     for place in range(reader.num_record_batches):
         batch, metadata = _batch(reader, place, where)
         if not is_whole(batch, metadata):
             raise damaged(where, f"record batch {place} does not match its crc")
+        if b"new_session" in (metadata or {}):
+            new_sessions.append(rows)
         batches.append(batch)
-    return pa.Table.from_batches(batches, schema=SCHEMA)
+        rows += batch.num_rows
+    facts = {name.decode(): value.decode() for name, value in (reader.schema.metadata or {}).items()}
+    return Sealed(pa.Table.from_batches(batches, schema=SCHEMA), facts, tuple(new_sessions))
 
 
 def count_messages(source: pa.NativeFile, where: str) -> int:

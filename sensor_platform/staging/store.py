@@ -3,9 +3,10 @@
 One contract, `Staging`, and two areas that keep it: a local disk, here, and an object store, in `object_staging`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
@@ -13,8 +14,16 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 
 from sensor_platform.errors import MissingMicroBatchError
-from sensor_platform.staging.format import MicroBatch, folder_of
-from sensor_platform.staging.read import count_messages, damaged, hour_of_folder, read_messages
+from sensor_platform.staging.compacted_area import (
+    COMPACTED_FOLDER,
+    COMPACTED_SUFFIX,
+    CompactedArea,
+    CompactedName,
+    Hours,
+)
+from sensor_platform.staging.durable import move_without_replacing
+from sensor_platform.staging.format import EPOCH, MicroBatch, StagedFile, folder_of
+from sensor_platform.staging.read import Sealed, count_messages, damaged, hour_of_folder, read_messages, read_sealed
 from sensor_platform.staging.torn import count_rows
 
 if TYPE_CHECKING:
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
 #: Folder of what is not sealed: open files, locks, counters. Arrow datasets skip names that begin with "_".
 OPEN_FOLDER = "_open"
 SUFFIX = ".arrow"
+HOUR = timedelta(hours=1)
 
 
 class Staging(Protocol):
@@ -52,8 +62,27 @@ class Staging(Protocol):
     def sealed_at(self, micro_batch: MicroBatch) -> datetime | None:
         """When it was sealed, or, in an object store, uploaded; None when it is gone."""
 
-    def delete(self, micro_batch: MicroBatch) -> None:
-        """Its file is gone when this returns, for ever; one that is gone already is no error."""
+    def files(self, start: datetime | None = None, end: datetime | None = None) -> list[StagedFile]:
+        """The files of [start, end): first those of one micro-batch, then compacted ones; each by hour and name.
+
+        A micro-batch that is being compacted has both.
+        """
+
+    def delete(self, file: StagedFile) -> None:
+        """The file is gone when this returns, for ever; one that is gone already is no error."""
+
+    @property
+    def compacted(self) -> CompactedArea:
+        """The micro-batches that have no files of their own any more."""
+
+    def scratch(self) -> Path:
+        """A local folder, perhaps still to be made, for files that are being compacted."""
+
+    def read_sealed(self, micro_batch: MicroBatch) -> Sealed:
+        """All that its own file says. Raises as `read` does, Missing also where it is compacted."""
+
+    def keep(self, path: Path, name: CompactedName) -> None:
+        """Makes a synced local file a compacted one, durably; `path` is gone then. Raises OSError."""
 
     def open_messages(self) -> int:
         """Messages in files of this machine that are not sealed yet. Looks only: their collector may be writing."""
@@ -64,49 +93,86 @@ class LocalStaging:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.compacted = CompactedArea(str(root), self._compacted_files, self._open_compacted)
 
     @property
     def where(self) -> str:
         return str(self.root)
 
     def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
-        found = [
-            MicroBatch(hour, file.stem)
-            for hour, folder in self._hours()
-            if (start is None or hour >= start) and (end is None or hour < end)
-            for file in folder.glob(f"*{SUFFIX}")
-        ]
-        return sorted(found)
+        own = self.own_files(start, end)  # before the compacted ones: what moves meanwhile is found there
+        return sorted({*own, *self.compacted.micro_batches(start, end)})
+
+    def own_files(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+        """Those of [start, end) that have files of their own, in the same order."""
+        hours = _hours(self.root, (start, end))
+        return sorted(MicroBatch(hour, file.stem) for hour, folder in hours for file in folder.glob(f"*{SUFFIX}"))
 
     def path(self, micro_batch: MicroBatch) -> Path:
+        """Where its own file lies."""
         return self.root / folder_of(micro_batch.hour) / f"{micro_batch.name}{SUFFIX}"
 
     def find(self, name: str) -> MicroBatch | None:
-        hours = (hour for hour, folder in self._hours() if (folder / f"{name}{SUFFIX}").exists())
+        hours = (hour for hour, folder in _hours(self.root) if (folder / f"{name}{SUFFIX}").exists())
         hour = next(hours, None)
-        return None if hour is None else MicroBatch(hour, name)
+        return self.compacted.find(name) if hour is None else MicroBatch(hour, name)
 
     def read(self, micro_batch: MicroBatch) -> pa.Table:
         path = self.path(micro_batch)
+        try:
+            with _opened(path) as source:
+                return read_messages(source, str(path))
+        except MissingMicroBatchError:
+            messages = self.compacted.read(micro_batch)
+            if messages is None:
+                raise
+            return messages
+
+    def read_sealed(self, micro_batch: MicroBatch) -> Sealed:
+        path = self.path(micro_batch)
         with _opened(path) as source:
-            return read_messages(source, str(path))
+            return read_sealed(source, str(path))
 
     def count(self, micro_batch: MicroBatch) -> int:
         path = self.path(micro_batch)
-        with _opened(path) as source:
-            return count_messages(source, str(path))
+        try:
+            with _opened(path) as source:
+                return count_messages(source, str(path))
+        except MissingMicroBatchError:
+            entry = self.compacted.entry(micro_batch)
+            if entry is None:
+                raise
+            return entry.rows
 
     def sealed_at(self, micro_batch: MicroBatch) -> datetime | None:
         with suppress(FileNotFoundError):
             return datetime.fromtimestamp(self.path(micro_batch).stat().st_mtime, UTC)
-        return None
+        entry = self.compacted.entry(micro_batch)
+        return None if entry is None else EPOCH + timedelta(microseconds=entry.sealed_at_us)
 
-    def delete(self, micro_batch: MicroBatch) -> None:
-        path = self.path(micro_batch)
-        path.unlink(missing_ok=True)
-        for folder in (path.parent, path.parent.parent):
-            with suppress(OSError):  # not empty
-                folder.rmdir()
+    def files(self, start: datetime | None = None, end: datetime | None = None) -> list[StagedFile]:
+        own = [(self.path(each), StagedFile(each.hour, each.name, (each,), 0)) for each in self.own_files(start, end)]
+        compacted = [
+            (self.root / each.key, StagedFile(each.hour, each.name, self._inside(each), 0, compacted=True))
+            for each in sorted(self._compacted_files((start, end)))
+        ]
+        return list(_sized([*own, *compacted]))
+
+    def delete(self, file: StagedFile) -> None:
+        if file.compacted:
+            _unlink(self.root / CompactedName(file.hour, file.name).key)
+        else:
+            self.delete_own(file.micro_batches[0])
+
+    def delete_own(self, micro_batch: MicroBatch) -> None:
+        """The micro-batch's own file is gone when this returns."""
+        _unlink(self.path(micro_batch))
+
+    def scratch(self) -> Path:
+        return self.root / OPEN_FOLDER / "_compaction"  # no collector can have that name
+
+    def keep(self, path: Path, name: CompactedName) -> None:
+        move_without_replacing(path, self.root / name.key)
 
     def open_messages(self) -> int:
         return sum(count_rows(file) for file in self.root.glob(f"{OPEN_FOLDER}/*/*{SUFFIX}"))
@@ -116,11 +182,45 @@ class LocalStaging:
         collector = micro_batch.name.rsplit("-", 2)[0]
         return (self.root / OPEN_FOLDER / collector / f"{micro_batch.name}{SUFFIX}").exists()
 
-    def _hours(self) -> Iterator[tuple[datetime, Path]]:
-        for folder in self.root.glob("dt=*/hour=*"):
-            hour = hour_of_folder(f"{folder.parent.name}/{folder.name}")
-            if hour is not None:
-                yield hour, folder
+    def _inside(self, file: CompactedName) -> tuple[MicroBatch, ...]:
+        return tuple(MicroBatch(file.hour, name) for name in self.compacted.entries(file))
+
+    def _compacted_files(self, hours: Hours) -> list[CompactedName]:
+        return [
+            CompactedName(hour, file.stem)
+            for hour, folder in _hours(self.root / COMPACTED_FOLDER, hours)
+            for file in folder.glob(f"*{COMPACTED_SUFFIX}")
+        ]
+
+    def _open_compacted(self, file: CompactedName) -> pa.NativeFile | None:
+        with suppress(MissingMicroBatchError):
+            return _opened(self.root / file.key)
+        return None
+
+
+def _hours(root: Path, hours: Hours = (None, None)) -> Iterator[tuple[datetime, Path]]:
+    """The folders of received hours below `root`, in no order."""
+    start, end = hours
+    if start is not None and end == start + HOUR and hour_of_folder(folder_of(start)) == start:
+        yield start, root / folder_of(start)  # what is asked for most often needs no list of years
+        return
+    for folder in root.glob("dt=*/hour=*"):
+        hour = hour_of_folder(f"{folder.parent.name}/{folder.name}")
+        if hour is not None and (start is None or hour >= start) and (end is None or hour < end):
+            yield hour, folder
+
+
+def _sized(found: Iterable[tuple[Path, StagedFile]]) -> Iterator[StagedFile]:
+    for path, file in found:
+        with suppress(FileNotFoundError):  # it went meanwhile
+            yield replace(file, size_bytes=path.stat().st_size)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    for folder in (path.parent, path.parent.parent):
+        with suppress(OSError):  # not empty
+            folder.rmdir()
 
 
 def open_staging(settings: "Settings") -> Staging:

@@ -5,27 +5,23 @@ keep a message waiting for its acknowledgement. A sealed file is durable as it l
 Several collectors may share a folder: one of them uploads, for all, and finds what earlier processes left.
 """
 
-import hashlib
-import mmap
-import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sensor_platform.errors import CollectorBusyError, DamagedMicroBatchError, ObjectStoreError, StagingError
+from sensor_platform.errors import CollectorBusyError, DamagedMicroBatchError, StagingError
 from sensor_platform.log import get_logger
-from sensor_platform.staging.durable import make_folder
+from sensor_platform.staging.durable import make_folder, mapped
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.kill_points import kill_point
 from sensor_platform.staging.lock import FolderLock
 from sensor_platform.staging.object_staging import MESSAGES, key_of
-from sensor_platform.staging.object_store import Bucket
+from sensor_platform.staging.object_store import Bucket, UploadDiffersError
 from sensor_platform.staging.store import OPEN_FOLDER, LocalStaging, is_object_store, staging_root
 
 if TYPE_CHECKING:
@@ -37,10 +33,6 @@ LONGEST_BACKOFF_S = 60.0
 #: A stop gives the last files so long; what is left waits for the next start.
 LAST_TURN_S = 5.0
 LOCK_FOLDER = "_uploads"  # no collector can have that name
-
-
-class UploadDiffersError(StagingError):
-    """The bucket has other bytes under the name of a micro-batch: neither is overwritten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +130,7 @@ class Uploader:
         return True
 
     def _look(self) -> list[MicroBatch]:
-        found = [each for each in self._local.micro_batches() if not self._local.is_moving(each)]
+        found = [each for each in self._local.own_files() if not self._local.is_moving(each)]
         since = self._local.sealed_at(found[0]) if found else None
         self.backlog = Backlog(len(found), since, self.backlog.error)
         return found
@@ -147,43 +139,21 @@ class Uploader:
         """Whether it is there now, and the local file gone; False where that was gone already."""
         path = self._local.path(micro_batch)
         try:
-            with _mapped(path) as data:
+            with mapped(path) as data:
                 kill_point("before_upload")
-                self._put(micro_batch, data)
+                self._bucket.upload(key_of(micro_batch), data, self._attributes(micro_batch), source=path)
         except FileNotFoundError:
             return False
         kill_point("between_upload_and_unlink")
         # Not synced: a file that comes back after a power cut is found to be there, and goes again.
-        self._local.delete(micro_batch)
+        self._local.delete_own(micro_batch)
         get_logger().debug("micro_batch_uploaded", micro_batch=micro_batch.name)
         return True
-
-    def _put(self, micro_batch: MicroBatch, data: memoryview) -> None:
-        key = key_of(micro_batch)
-        # An object that is there already is ours, of before a crash, if it has the same bytes.
-        self._bucket.put_new(key, data, self._attributes(micro_batch))
-        self._confirm(key, data)
 
     def _attributes(self, micro_batch: MicroBatch) -> dict[str, str]:
         with suppress(DamagedMicroBatchError):  # uploaded as it is: the check of readings names it
             return {MESSAGES: str(self._local.count(micro_batch))}
         return {}
-
-    def _confirm(self, key: str, data: memoryview) -> None:
-        """The store's own word on size and checksum, asked for anew: an answer of 200 to the write is not enough."""
-        stored = self._bucket.head(key)
-        if stored is None:
-            raise ObjectStoreError(f"{self._bucket.url}: {key} is not there though it was written. Is it the bucket?")
-        if stored.size_bytes == len(data):
-            if stored.e_tag == hashlib.md5(data, usedforsecurity=False).hexdigest():
-                return
-            # No MD5 where the store encrypts with a key of its own: then the bytes themselves.
-            if self._bucket.get(key) == data:
-                return
-        raise UploadDiffersError(
-            f"{self._bucket.url}/{key}: the object has other bytes than {self._local.root / key}. "
-            "Nothing is overwritten: look at both, and move one of them away."
-        )
 
     def _told(self, error: str | None) -> None:
         before = self.backlog.error
@@ -199,17 +169,6 @@ class Uploader:
             return LOOK_EVERY_S
         step_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(self._failures - 1, 16))
         return step_s * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, no secret
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[memoryview]:
-    """The bytes of a file, without a copy of them."""
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:  # made by hand: such a one cannot be mapped
-            yield memoryview(b"")
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
-            yield data
 
 
 def open_uploader(settings: "Settings") -> Uploader | None:

@@ -229,6 +229,18 @@ def test_staging_prune_says_first_and_then_does(shell: Shell, staging: LocalStag
     assert staging.micro_batches() == []
 
 
+def test_staging_compact_says_what_it_made_small(shell: Shell, staging: LocalStaging) -> None:
+    stage(staging, "a", [value(1), value(2)])
+    stage(staging, "b", [value(3)], first_sequence=3)
+    shell.json("process", "--json")
+    off = shell("staging", "compact", "--hours", "0").stderr
+    assert off == "STAGING_COMPACTION_HOURS is 0: every micro-batch keeps its own file.\n"
+    done = shell.json("staging", "compact", "--json")
+    assert (done["hours"], done["micro_batches"], done["messages"], done["damaged"]) == (1, 2, 3, 0)
+    assert [file.compacted for file in staging.files()] == [True]
+    assert shell("staging", "compact").stderr.startswith("0 micro-batches of 0 hours were compacted")
+
+
 def test_staging_upload_needs_an_object_store(shell: Shell) -> None:
     result = shell("staging", "upload")
     assert isinstance(result.exception, ConfigurationError)
@@ -241,7 +253,7 @@ def test_staging_upload_says_what_is_wrong_with_the_store(shell: Shell, monkeypa
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     monkeypatch.setitem(shell.environment, "STAGING_URL", "s3://plant/staging")
-    for command in ("upload", "prune --days 1"):
+    for command in ("upload", "prune --days 1", "compact --hours 1"):
         result = shell("staging", *command.split())
         assert isinstance(result.exception, ObjectStoreError)
         assert f"s3://plant/staging: cannot list: {endpoint} does not answer" in str(result.exception)

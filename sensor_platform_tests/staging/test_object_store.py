@@ -14,9 +14,9 @@ from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchErro
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch, folder_of
 from sensor_platform.staging.object_staging import ObjectStaging, key_of
-from sensor_platform.staging.object_store import Bucket, Stored
+from sensor_platform.staging.object_store import Bucket, Stored, UploadDiffersError
 from sensor_platform.staging.store import LocalStaging, open_staging
-from sensor_platform.staging.uploader import Backlog, UploadDiffersError, Uploader
+from sensor_platform.staging.uploader import Backlog, Uploader
 from sensor_platform_tests.staging.groups import group, writer
 from sensor_platform_tests.staging.s3_server import URL, S3Server
 
@@ -94,10 +94,10 @@ def test_only_the_hours_asked_for_are_listed_and_many_pages_are_whole(s3: S3Serv
     listed: list[str] = []
 
     class Watched(Bucket):
-        def keys(self, *, after: str | None = None):  # type: ignore[no-untyped-def]
-            for key in super().keys(after=after):
+        def sizes(self, *, after: str | None = None, below: str | None = None):  # type: ignore[no-untyped-def]
+            for key, size_bytes in super().sizes(after=after, below=below):
                 listed.append(key)
-                yield key
+                yield key, size_bytes
 
     staging = ObjectStaging(LocalStaging(tmp_path), Watched(URL))
     assert staging.micro_batches() == sorted(wanted)
@@ -189,7 +189,7 @@ def test_a_damaged_object_says_which(s3: S3Server, tmp_path: Path) -> None:
     (only,) = stage(tmp_path, b"payload-one")
     data = bytearray(LocalStaging(tmp_path).path(only).read_bytes())
     data[data.find(b"payload-one")] ^= 1
-    LocalStaging(tmp_path).delete(only)
+    LocalStaging(tmp_path).delete_own(only)
     Bucket(URL).put_new(key_of(only), memoryview(data), {})
     with pytest.raises(DamagedMicroBatchError, match=f"{URL}/{key_of(only)}: record batch 0 does not match its crc"):
         area(tmp_path).read(only)
@@ -206,7 +206,7 @@ def test_deleting_takes_it_from_the_disk_and_from_the_bucket(s3: S3Server, tmp_p
     uploader(tmp_path).upload_waiting()
     stage(tmp_path, b"2")
     staging = area(tmp_path)
-    for each in staging.micro_batches():
+    for each in staging.files():
         staging.delete(each)
         staging.delete(each)
     assert staging.micro_batches() == []

@@ -1,0 +1,108 @@
+"""`storage`: once a day what is old is made small, and how much room everything takes is written down."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from sensor_platform.defs import names
+from sensor_platform.defs.resources import Platform
+from sensor_platform.defs.unavailable import skip_while_unavailable
+
+if TYPE_CHECKING:
+    from sensor_platform.pipeline.compaction import Compaction
+    from sensor_platform.pipeline.room import StagingRoom, TableRoom
+
+
+@dg.asset(
+    key=names.STORAGE,
+    deps=[names.STAGED_MESSAGES, names.READINGS],
+    group_name="storage",
+    kinds={"postgres", "parquet"},
+    owners=names.OWNERS,
+    tags={"sensor_platform/stage": "keep"},
+    description="What compaction did, and the bytes of each table, of its indexes, and of the staging area. "
+    "`storage_schedule` makes it once a day.",
+)
+def storage(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[None]:
+    """Compact staged hours that are long over, then measure."""
+    from sensor_platform.pipeline.compaction import compact
+    from sensor_platform.pipeline.room import staging_room, tables_room
+
+    settings, now = platform.settings, datetime.now(UTC)
+    compaction = compact(platform.staging, platform.database, after_hours=settings.staging_compaction_hours, now=now)
+    return dg.MaterializeResult(
+        metadata={
+            **describe_compaction(compaction),
+            **describe_staging(staging_room(platform.staging)),
+            **describe_tables(tables_room(platform.database)),
+        }
+    )
+
+
+def describe_compaction(done: "Compaction") -> dict[str, Any]:
+    compacted = done.compacted
+    return {
+        "compacted_hours": done.hours,
+        "compacted_micro_batches": compacted.micro_batches,
+        "compacted_messages": compacted.messages,
+        "compacted_bytes_before": compacted.bytes_before,
+        "compacted_bytes_after": compacted.bytes_after,
+        **({"damaged_micro_batches_left": compacted.damaged} if compacted.damaged else {}),
+    }
+
+
+def describe_staging(room: "StagingRoom") -> dict[str, Any]:
+    return {
+        "staging_bytes": room.bytes + room.compacted_bytes,
+        "staging_files": room.files,
+        "staging_files_bytes": room.bytes,
+        "staging_compacted_files": room.compacted_files,
+        "staging_compacted_bytes": room.compacted_bytes,
+        "staging_compacted_micro_batches": room.compacted_micro_batches,
+    }
+
+
+def describe_tables(tables: "list[TableRoom]") -> dict[str, Any]:
+    """Numbers, so that Dagster plots them over time, and a table of all for today."""
+    rows = [
+        dg.TableRecord(
+            {
+                "table": table.name,
+                "rows (estimated)": table.rows,
+                "partitions": table.partitions,
+                "table bytes": table.table_bytes,
+                "index bytes": table.index_bytes,
+            }
+        )
+        for table in tables
+    ]
+    return {
+        "database_bytes": sum(table.table_bytes + table.index_bytes for table in tables),
+        **{f"{table.name}_bytes": table.table_bytes + table.index_bytes for table in tables},
+        "tables": dg.MetadataValue.table(rows),
+    }
+
+
+storage_job = dg.define_asset_job(
+    names.STORAGE_JOB,
+    selection=dg.AssetSelection.assets(names.STORAGE),
+    description="Compact staged hours that are long over, and measure the room. `storage_schedule` starts it.",
+)
+
+
+@dg.schedule(
+    job=storage_job,
+    cron_schedule="23 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Once a day.",
+)
+@skip_while_unavailable
+def storage_schedule(
+    context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.RunRequest | dg.SkipReason:
+    from sensor_platform.pipeline.accounting import totals
+
+    staged = totals(platform.database)[0].staged
+    return dg.RunRequest() if staged else dg.SkipReason("nothing was loaded yet")
