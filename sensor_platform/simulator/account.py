@@ -16,7 +16,7 @@ from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.simulator.published_log import PublishedLog
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import Staging
-from sensor_platform.transformers.contract import WHOLE_MESSAGE
+from sensor_platform.transformers.contract import FIRST_MISSING, WHOLE_MESSAGE
 
 
 @dataclass(slots=True)
@@ -28,13 +28,20 @@ class Found:
     standing: np.ndarray = field(init=False)
     refused: np.ndarray = field(init=False)  # letters of single readings
     refused_whole: np.ndarray = field(init=False)  # letters of whole messages
+    missing: np.ndarray = field(init=False)  # letters of what a contract requires and the message has not: no readings
     freshness_s: np.ndarray = field(init=False)
     unloaded: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("staged", "standing", "refused", "refused_whole"):
+        for name in ("staged", "standing", "refused", "refused_whole", "missing"):
             setattr(self, name, np.zeros(self.size, dtype=np.int64))
         self.freshness_s = np.full(self.size, np.nan)
+
+    def letters_of(self, ordinal: int) -> np.ndarray:
+        """Where letters of that ordinal are counted."""
+        if ordinal == WHOLE_MESSAGE:
+            return self.refused_whole
+        return self.missing if ordinal <= FIRST_MISSING else self.refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +61,9 @@ def account(staging: Staging, database: Database, log: PublishedLog, *, since: d
     confirmed, readings = np.array(log.confirmed), np.array(log.readings)
     timed, resent = np.frombuffer(log.timed, dtype=np.uint8).astype(bool), np.array(log.resent)
 
-    letters = found.refused + found.refused_whole
+    letters = found.refused + found.refused_whole + found.missing
     short = (found.refused_whole == 0) & (found.standing + found.refused < readings)
-    nowhere = (found.standing == 0) & (letters == 0)
+    nowhere = found.standing + found.refused + found.refused_whole == 0
     lost = (confirmed > 0) & ((found.staged < confirmed) | short | nowhere)
     # A message without a time of its own that the broker got twice is two messages to everybody after it.
     allowed = readings * np.where(timed, 1, 1 + resent)
@@ -103,8 +110,7 @@ def _look_into(micro_batch: MicroBatch, staging: Staging, database: Database, lo
                 found.standing[numbers[sequence]] += count
         for sequence, ordinal in connection.execute(_LETTERS, {"micro_batch": loaded.id}).tuples():
             if sequence in numbers:
-                kind = found.refused_whole if ordinal == WHOLE_MESSAGE else found.refused
-                kind[numbers[sequence]] += 1
+                found.letters_of(ordinal)[numbers[sequence]] += 1
 
 
 _STANDING = (

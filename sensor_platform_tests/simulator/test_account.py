@@ -210,6 +210,23 @@ def test_good_messages_that_were_refused_are_counted(plant: Plant) -> None:
     assert (found.lost, found.doubled, found.refused) == ([], [], len(hot))
 
 
+def test_the_letter_of_what_a_contract_requires_stands_for_no_reading(plant: Plant, tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        "routes:\n  - {name: data, filter: 'factory/{work_unit}/sensors/{sensor}/data', format: json,"
+        " contract: {version: 1, metrics: {never-there: {required: true}}}}\n"
+    )
+    stage(plant.root, plant.messages)
+    settings = Settings(routes_file=file)
+    process(plant.staging, plant.database, load_routes(settings), settings=settings)
+    found = plant.account()
+    assert (found.lost, found.doubled) == ([], [])
+    assert found.refused == len({message.number for message in plant.messages if message.good})
+    number = plant.number_where(single)
+    plant.execute("delete from sensor_platform.metric where sequence = :s", s=sequence_of(plant, number))
+    assert plant.account().lost == [number]
+
+
 def test_what_is_not_in_the_ledger_is_pending(plant: Plant) -> None:
     stage(plant.root, plant.messages)
     found = plant.account()
