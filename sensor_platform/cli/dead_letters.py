@@ -114,6 +114,8 @@ def retry(
         emit_json([_keys(letter) for letter in letters])
         return
     print_table(report.outcomes, ["id", "state", "code", "attempts", "next_attempt_at", "detail"])
+    for micro_batch, why in report.left.items():
+        click.echo(f"letters of {micro_batch} are left for later: {why}", err=True)
     would = "would be" if dry_run else "were"
     click.echo(f"{report.letters} letters {would} tried: {report.inserted} readings {would} inserted.", err=True)
 

@@ -1,44 +1,69 @@
-"""What a retry needs beside its messages: where neighbours have a say in them, the micro-batch that they came in.
+"""What a retry needs beside some of its messages: the micro-batch that they came in.
 
 A rate is judged, and a reading is thinned, beside other readings of one micro-batch. A message judged by itself would
 pass, and stand in the metric tables where no clean pass has it. The neighbours are left as they stand: a backfill makes
 them what they are beside the messages that got in.
 """
 
-from datetime import UTC
+from dataclasses import dataclass
+from datetime import UTC, timedelta
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError
-from sensor_platform.log import get_logger
-from sensor_platform.pipeline.exceptions import thins
+from sensor_platform.database.engine import Database
+from sensor_platform.dead_letters.choose import route_of
+from sensor_platform.errors import BytesDeletedError, MissingMicroBatchError, ObjectStoreError
 from sensor_platform.pipeline.outcome import Source
-from sensor_platform.routes.model import Routes
+from sensor_platform.pipeline.retention import bytes_deleted
+from sensor_platform.routes.model import Route, Routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
-from sensor_platform.staging.store import open_staging
+from sensor_platform.staging.store import LocalStaging, Staging, open_staging, staging_root
 
 
-def has_a_say(routes: Routes) -> bool:
-    """Whether what becomes of a message may depend on its neighbours."""
-    contracts = [route.promises for route in routes if route.promises is not None]
-    return thins(routes) or any(rule.max_rate_per_s is not None for one in contracts for rule in one.metrics.values())
+def need_neighbours(topic: bytes, routes: Routes) -> bool:
+    """Whether what becomes of a message of that topic, by the route that it has today, may depend on its neighbours.
 
-
-def with_neighbours(settings: Settings, source: Source, messages: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """All messages of the micro-batch that `messages` came in, and which of them these are.
-
-    Where its file is gone, `messages` alone: then they are judged among themselves.
-
-    Raises:
-        ObjectStoreError: the object store does not answer.
+    Those of other routes have no say: a rate is taken between readings of one route, and only a route that asks for
+    report by exception has its readings thinned.
     """
-    try:
-        whole = open_staging(settings).read(MicroBatch(source.hour.astimezone(UTC), source.name))
-    except (MissingMicroBatchError, DamagedMicroBatchError) as err:
-        get_logger().warning("judged_without_neighbours", micro_batch=source.name, error=str(err))
-        return messages, np.ones(len(messages), dtype=bool)
-    own = pc.is_in(whole["sequence"], value_set=messages["sequence"].combine_chunks())
-    return whole, np.asarray(own.to_numpy(), dtype=bool)
+    route = route_of(topic, routes)
+    return route is not None and (bool(route.report_by_exception) or _has_a_rate(route))
+
+
+def _has_a_rate(route: Route) -> bool:
+    contract = route.promises
+    return contract is not None and any(rule.max_rate_per_s is not None for rule in contract.metrics.values())
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """Reads micro-batches for one retry. An object store that failed once is not asked again: each time-out is long."""
+
+    settings: Settings
+    database: Database
+    failed: ObjectStoreError | None = None
+
+    def read(self, source: Source) -> pa.Table:
+        """Every message of that micro-batch, in received order.
+
+        Raises:
+            StagingError: it cannot be read; `retryable` where it may be later.
+        """
+        micro_batch = MicroBatch(source.hour.astimezone(UTC), source.name)
+        try:
+            return self._staging().read(micro_batch)
+        except ObjectStoreError as err:
+            self.failed = err
+            raise
+        except MissingMicroBatchError as err:
+            if self.failed is not None:
+                raise self.failed from err
+            gone = bytes_deleted(self.database, (source.hour, source.hour + timedelta(hours=1)))
+            if (at := gone.get(source.name)) is not None:
+                raise BytesDeletedError(source.name, at=at) from err
+            raise
+
+    def _staging(self) -> Staging:
+        """Without the object store, what still waits to be uploaded to it can be read."""
+        return open_staging(self.settings) if self.failed is None else LocalStaging(staging_root(self.settings))

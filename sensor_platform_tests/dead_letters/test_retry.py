@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
-from sensor_platform.dead_letters.retry import LEASE, retry
+from sensor_platform.dead_letters.lease import LEASE
+from sensor_platform.dead_letters.retry import retry
 from sensor_platform.dead_letters.states import STEPS, State, UnknownLetterError, WrongStepError, check_step
 from sensor_platform.dead_letters.store import counts, discard, list_letters, show
 from sensor_platform.pipeline.accounting import mismatches, totals
@@ -243,7 +244,7 @@ def test_only_the_steps_of_the_table_are_allowed(state: State, wanted: State) ->
 def test_a_letter_is_told_once_however_many_portions_a_retry_takes(
     loaded: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sensor_platform.dead_letters.retry.CHUNK_MESSAGES", 1)
+    monkeypatch.setattr("sensor_platform.dead_letters.chunks.CHUNK_MESSAGES", 1)
     expected = {"resolved": 2, "pending": 1}
     assert retry(loaded, TEXT, settings=SETTINGS, now=now(hours=1), dry_run=True).states == expected
     report = retry(loaded, TEXT, settings=SETTINGS, now=now(hours=1))

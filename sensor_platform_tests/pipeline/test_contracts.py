@@ -123,13 +123,14 @@ def test_a_retry_judges_a_rate_beside_the_micro_batch_that_the_message_came_in(
     assert mismatches(database) == []
 
 
-def test_without_the_micro_batch_a_retry_judges_a_rate_among_its_messages(
+def test_without_the_micro_batch_no_retry_lets_in_what_changed_too_fast(
     database: Database, staging: LocalStaging, tmp_path: Path
 ) -> None:
     micro_batch = stage(staging, "a", points(1, 2, 50))
     load(staging, database, using=contract(required=False))
     staging.path(micro_batch).unlink()
-    assert again(database, contract(required=False), tmp_path) == {"resolved": 1}
+    assert again(database, contract(required=False), tmp_path) == {"pending": 1}
+    assert [value for value, *_ in in_metric(database)] == [1, 2]
     assert mismatches(database) == []
 
 

@@ -199,13 +199,15 @@ def test_a_retry_takes_the_thinned_readings_of_its_message_out_of_the_ledger_and
     assert mismatches(database) == []
 
 
-def test_without_the_micro_batch_a_retry_judges_its_messages_among_themselves(
+def test_without_the_micro_batch_nothing_is_decided_about_its_letters(
     database: Database, staging: LocalStaging, tmp_path: Path
 ) -> None:
     micro_batch = stage(staging, "a", numbers(20, 20.4))
     load(staging, database, using=thinning(maximum=20.2))
     staging.path(micro_batch).unlink()
-    assert again(database, thinning(), tmp_path) == {"resolved": 1}
+    assert again(database, thinning(), tmp_path) == {"pending": 1}
+    assert kept(database) == [20]
+    assert again(database, routes(), tmp_path, days=9) == {"resolved": 1}
     assert kept(database) == [20, 20.4]
     assert mismatches(database) == []
 

@@ -60,6 +60,7 @@ def describe(report: "RetryReport") -> dict[str, Any]:
         **{f"letters_{state}": count for state, count in sorted(report.states.items())},
         "readings_inserted": report.inserted,
         "readings_duplicate": report.duplicate,
+        **({"left_for_later": dg.MetadataValue.json(report.left)} if report.left else {}),
         **({"outcomes": dg.MetadataValue.md(markdown_table(report.outcomes))} if report.outcomes else {}),
     }
 
