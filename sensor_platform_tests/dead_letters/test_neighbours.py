@@ -1,4 +1,4 @@
-"""Letters that are judged beside their micro-batch: who needs it, what happens without it, how long a retry may take."""
+"""Letters judged beside their micro-batch: who needs it, what happens without it, how long a retry may take."""
 
 import socket
 import threading
