@@ -143,12 +143,19 @@ def _route_of(group: Group) -> Route | None:
     sensor = None if sensor_at is not None else _thing(things)
     places = (word for word in things if word != sensor and word.lower() not in KIND_WORDS)
     unit = None if unit_at is not None else next(places, "plant")
-    try:
-        parse_filter(topic_filter)
-    except ValueError:
+    if not _can_be_named(levels, topic_filter):
         return None
     name = "-".join(filter(None, (re.sub(r"\W+", "-", word).strip("-").lower() for word in words)))
     return Route(name=name[:60].strip("-") or "all", filter=topic_filter, work_unit=unit, sensor=sensor)
+
+
+def _can_be_named(levels: Levels, topic_filter: str) -> bool:
+    """Not where a level is in braces: it would be taken for a capture."""
+    try:
+        parse_filter(topic_filter)
+    except ValueError:
+        return False
+    return not any("{" in level or "}" in level for level in levels)
 
 
 def _captured(group: Group) -> tuple[int | None, int | None]:

@@ -5,23 +5,16 @@ and then among all the others: `confidence` is the share of its samples of which
 is not proposed.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
-
-from sensor_platform.discovery.candidates import candidates, time_of
+from sensor_platform.discovery.candidates import time_of
 from sensor_platform.discovery.families import family_of
 from sensor_platform.discovery.groups import Group, groups
-from sensor_platform.discovery.listen import Heard, Sample
+from sensor_platform.discovery.listen import Heard
 from sensor_platform.discovery.times import TimeFound
-from sensor_platform.pipeline.decode import decode, one_message
-from sensor_platform.pipeline.explain import check_alone
-from sensor_platform.routes.model import Route, Routes
-from sensor_platform.transformers import registry
-from sensor_platform.transformers.registry import options_of
+from sensor_platform.discovery.trials import routes_that_decode, shares_together
+from sensor_platform.routes.model import Route
 
-MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
 WHY = {
     "text": "words that no format reads as numbers",
     "binary": "bytes of no format that describes itself: `binary` or `modbus` may read them",
@@ -66,78 +59,40 @@ class Proposal:
 
 def propose(heard: Heard) -> Proposal:
     """Routes for everything that was heard."""
-    found: dict[str, tuple[Proposed, Group]] = {}
-    left_out: list[Group] = []
-    for group in groups(heard):
-        proposed = _best(group, taken=found.keys())
-        if proposed is None:
-            left_out.append(group)
-        else:
-            found[proposed.route.name] = (proposed, group)
-    together = Routes(proposed.route for proposed, _ in found.values())
-    kept: list[Proposed] = []
-    for proposed, group in found.values():
-        share = _share(together, proposed.route.name, group.samples)
-        kept += [replace(proposed, confidence=share)] if share else []
-        left_out += [] if share else [group]
-    unrecognised = sorted((each for group in left_out for each in _unrecognised(group)), key=lambda each: each.topic)
-    return Proposal(tuple(kept), tuple(unrecognised))
+    found = groups(heard)
+    names = _Names()
+    chosen = [
+        None if route is None else replace(route, name=names.free(route.name)) for route in routes_that_decode(found)
+    ]
+    proposed = [(group, route) for group, route in zip(found, chosen, strict=True) if route is not None]
+    together = shares_together(proposed)
+    kept = [_proposed(group, route, share) for (group, route), share in zip(proposed, together, strict=True) if share]
+    named = {topic for each in kept for topic in each.topics}
+    left_out = [each for group in found if group.shape.topics[0] not in named for each in _unrecognised(group)]
+    return Proposal(tuple(kept), tuple(sorted(left_out, key=lambda each: each.topic)))
 
 
-def _best(group: Group, *, taken: Iterable[str]) -> Proposed | None:
-    """The first route that decodes every sample of the group, or else the one that decodes most; None: none does."""
-    best: tuple[float, Route] | None = None
-    for candidate in candidates(group):
-        route = replace(candidate, name=_free(candidate.name, taken))
-        share = _share(Routes([route]), route.name, group.samples) if _is_valid(route) else 0.0
-        if share and (best is None or share > best[0]):
-            best = (share, route)
-        if share == 1:
-            break
-    if best is None:
-        return None
+class _Names:
+    """Names of routes, each given once: `press`, `press-2`, …"""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._last: dict[str, int] = {}
+
+    def free(self, name: str) -> str:
+        number = self._last.get(name, 0) + 1
+        while (numbered := name if number == 1 else f"{name}-{number}") in self._taken:
+            number += 1
+        self._last[name] = number
+        self._taken.add(numbered)
+        return numbered
+
+
+def _proposed(group: Group, route: Route, share: float) -> Proposed:
     time = time_of(group)
-    return Proposed(
-        best[1],
-        best[0],
-        group.messages,
-        group.shape.topics,
-        group.samples[0][1].payload,
-        time,
-        tuple(_notes(group, best[1], time)),
-    )
-
-
-def _free(name: str, taken: Iterable[str]) -> str:
-    names = set(taken)
-    number = 1
-    numbered = name
-    while numbered in names:
-        number += 1
-        numbered = f"{name}-{number}"
-    return numbered
-
-
-def _is_valid(route: Route) -> bool:
-    """Whether the format takes these options."""
-    model = registry.get(route.format).options
-    try:
-        if model is not None:
-            options_of(route, model)
-    except ValueError:  # pydantic's error is one
-        return False
-    return True
-
-
-def _share(routes: Routes, name: str, samples: Sequence[tuple[str, Sample]]) -> float:
-    """The share of the samples that route `name` makes readings of, with nothing of them refused."""
-    table = pa.concat_tables([one_message(topic, each.payload, each.received_at) for topic, each in samples])
-    decoded = decode(table, routes, max_payload_bytes=MAX_PAYLOAD_BYTES)
-    validated = check_alone(decoded, table, routes)
-    refused = {refusal.message for refusal in (*decoded.refusals, *validated.refusals)}
-    good = set(validated.accepted["message"].tolist()) - refused
-    asked = len(samples) - int(decoded.ignored.sum())  # what a format leaves out speaks neither for it nor against it
-    return len([place for place in good if decoded.route_of[place] == name]) / max(asked, 1)
+    sample = group.samples[0][1].payload
+    notes = tuple(_notes(group, route, time))
+    return Proposed(route, share, group.messages, group.shape.topics, sample, time, notes)
 
 
 def _notes(group: Group, route: Route, time: TimeFound | None) -> list[str]:

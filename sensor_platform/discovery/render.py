@@ -1,6 +1,7 @@
 """A proposal as a route file: YAML with what speaks for each route, and what was left out, as comments."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from sensor_platform.routes.model import Route
 MAX_SAMPLE_CHARACTERS = 100
 MAX_TOPICS = 3
 MAX_LEFT_OUT = 200
+#: YAML takes a key for one up to 1024; a longer one is announced.
+MAX_KEY_CHARACTERS = 200
 
 
 def route_file(proposal: Proposal, heading: str) -> str:
@@ -63,24 +66,26 @@ def _entry(route: Route) -> Iterator[str]:
 def _block(entries: Mapping[str, Any]) -> Iterator[str]:
     """A mapping as block YAML. JSON's scalars and arrays are YAML's too."""
     for key, value in entries.items():
+        name = _text(key)
+        if len(name) > MAX_KEY_CHARACTERS:
+            yield f"? {name}"
+            name = ""
         if isinstance(value, Mapping) and value:
-            yield f"{_key(key)}:"
+            yield f"{name}:"
             yield from (f"  {line}" for line in _block(value))
         else:
-            yield f"{_key(key)}: {_scalar(value)}"
-
-
-def _key(key: str) -> str:
-    return key if key.isidentifier() and key.isascii() and key.lower() not in _WORDS else _quoted(key)
+            yield f"{name}: {_scalar(value)}"
 
 
 def _scalar(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_scalar, value))}]"
-    if not isinstance(value, str):
-        return json.dumps(value)
-    plain = value.replace("-", "_").isidentifier() and value.isascii() and value.lower() not in _WORDS
-    return value if plain else _quoted(value)
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(text: str) -> str:
+    """In quotes where YAML would take it for something else: `on`, `-1`, and `_1`, which is a number to it."""
+    return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else _quoted(text)
 
 
 def _quoted(text: str) -> str:
@@ -94,6 +99,7 @@ def _on_one_line(text: str) -> str:
     return "".join(each if each.isascii() and each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
+_PLAIN = re.compile("[A-Za-z][A-Za-z0-9_-]*")
 #: Words that YAML takes for something else.
 _WORDS = frozenset(["true", "false", "null", "yes", "no", "on", "off", "y", "n"])
 

@@ -15,6 +15,8 @@ VARIES = "+"
 MANY = 12
 #: Deeper topics are not looked at together, which takes twice the time for each level.
 POOLED_LEVELS = 10
+#: A topic of more levels stands for itself alone.
+MAX_LEVELS = 50
 
 _NAME_OF_A_THING = re.compile(
     r".*\d|[0-9a-f]{2}([:-][0-9a-f]{2}){3,}|[0-9a-f]{8,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
@@ -22,6 +24,7 @@ _NAME_OF_A_THING = re.compile(
 _VERSION = re.compile(r"v\d+(\.\d+)*", re.IGNORECASE)
 
 Levels = tuple[str, ...]
+Places = frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,10 @@ def shapes(topics: Mapping[str, Collection[str]]) -> list[Shape]:
     by_depth: dict[int, list[str]] = defaultdict(list)
     for topic in sorted(topics):
         by_depth[topic.count("/")].append(topic)
-    for alike in by_depth.values():
+    for depth, alike in by_depth.items():
+        if depth >= MAX_LEVELS:
+            found |= {tuple(topic.split("/")): [topic] for topic in alike}
+            continue
         split = {tuple(topic.split("/")): topic for topic in alike}
         for levels, members in _shapes(list(split), 0, split, topics).items():
             found[levels] += [split[member] for member in members]
@@ -65,7 +71,8 @@ def _shapes(
         if varies and len(values) > 1 and len(members[0]) - at <= POOLED_LEVELS:
             # What is below them together may vary where it did not below one alone.
             pooled = [member for value in values for member in by_value[value]]
-            result |= {(VARIES, *rest): group for rest, group in _shapes(pooled, at + 1, topic_of, fields).items()}
+            for rest, group in _shapes(pooled, at + 1, topic_of, fields).items():
+                result[VARIES, *rest] += group
             continue
         for value in values:
             for rest, group in below[value].items():
@@ -75,28 +82,62 @@ def _shapes(
 
 def _alike(below: Mapping[str, Mapping[Levels, list[Levels]]]) -> list[list[str]]:
     """Values with something in common below them; names of things are of a kind with each other."""
-    groups: list[tuple[set[Levels], list[str]]] = []
+    groups: list[list[str]] = []
+    seen = {True: _Seen(), False: _Seen()}
     for value, rest in below.items():
-        same = next((group for group in groups if _same_kind(group[1][0], value) and _meet(group[0], rest)), None)
-        if same is None:
-            groups.append((set(rest), [value]))
-        else:
-            same[0].update(rest)
-            same[1].append(value)
-    return [values for _, values in groups]
+        of_kind = seen[is_name_of_a_thing(value)]
+        group = min((found for shape in rest if (found := of_kind.first(shape)) is not None), default=len(groups))
+        if group == len(groups):
+            groups.append([])
+        groups[group].append(value)
+        for shape in rest:
+            of_kind.add(shape, group)
+    return groups
 
 
-def _meet(a: Collection[Levels], b: Collection[Levels]) -> bool:
-    """Whether a shape of each could be one."""
-    return any(
-        all(left == right or VARIES in (left, right) for left, right in zip(one, other, strict=True))
-        for one in a
-        for other in b
-    )
+class _Seen:
+    """Shapes with the number of their group. Two could be one if their words are the same where both have words.
+
+    So shapes are looked up by their words, once for each choice of levels that vary: there are few of those.
+    """
+
+    def __init__(self) -> None:
+        self._shapes: dict[Places, list[tuple[Levels, int]]] = {}
+        self._by_words: dict[tuple[Places, Places], dict[Levels, int]] = {}
+
+    def add(self, shape: Levels, group: int) -> None:
+        varies = _varying(shape)
+        self._shapes.setdefault(varies, []).append((shape, group))
+        for (of, other), groups in self._by_words.items():
+            if of == varies:
+                _note(groups, _words(shape, varies, other), group)
+
+    def first(self, shape: Levels) -> int | None:
+        """The first group of which a shape could be one with `shape`."""
+        varies = _varying(shape)
+        found = (self._groups(of, varies).get(_words(shape, of, varies)) for of in self._shapes)
+        return min((group for group in found if group is not None), default=None)
+
+    def _groups(self, of: Places, other: Places) -> dict[Levels, int]:
+        """Of shapes that vary at `of`: the words at levels that do not vary at `other` either -> the first group."""
+        groups = self._by_words.get((of, other))
+        if groups is None:
+            groups = self._by_words[of, other] = {}
+            for shape, group in self._shapes[of]:
+                _note(groups, _words(shape, of, other), group)
+        return groups
 
 
-def _same_kind(a: str, b: str) -> bool:
-    return is_name_of_a_thing(a) == is_name_of_a_thing(b)
+def _note(groups: dict[Levels, int], words: Levels, group: int) -> None:
+    groups[words] = min(group, groups.get(words, group))
+
+
+def _varying(shape: Levels) -> Places:
+    return frozenset(place for place, level in enumerate(shape) if level == VARIES)
+
+
+def _words(shape: Levels, varies: Places, other: Places) -> Levels:
+    return tuple(level for place, level in enumerate(shape) if place not in varies and place not in other)
 
 
 def _varies(

@@ -1,5 +1,6 @@
 """One message out of the staging area or from a dead letter, to be looked at or decoded by itself."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -28,6 +29,11 @@ class OneMessage:
     def table(self) -> pa.Table:
         """A table of this one, with the columns of the staging area."""
         return one_message(self.topic, self.payload, self.received_at, retain=self.retain)
+
+
+def table_of(messages: Iterable[OneMessage]) -> pa.Table:
+    """Messages in received order, with the columns of the staging area."""
+    return pa.concat_tables([message.table() for message in messages]).combine_chunks()
 
 
 def staged_message(staging: Staging, micro_batch: str, sequence: int) -> OneMessage:

@@ -1,11 +1,12 @@
 """From what was heard to a route file that reads it."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import cbor2
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensor_platform.discovery.groups import MAX_GROUPS
@@ -190,6 +191,16 @@ def test_sparkplug_is_one_route_that_is_tried_in_the_order_of_its_births() -> No
     assert (proposed.confidence, proposed.messages) == (1.0, 4)
 
 
+def test_topics_of_many_levels_are_routes_of_their_own() -> None:
+    deep = "/".join(["a", *map(str, range(1_200))])
+    deeper = "/".join(["b"] * 20_000)
+    proposal = propose(heard((deep, b"1"), (deep + "x", b"2"), (deeper, b'{"p": 1}'), ("m/x", b'{"p": 1}')))
+    routes = parse_routes(route_file(proposal, "x"))
+    assert len(routes) == 4
+    assert [each.confidence for each in proposal.routes] == [1.0] * 4
+    assert {route.filter for route in routes} >= {deep, deep + "x", deeper}
+
+
 NASTY = [
     ("a/{b}/c", b'{"p": 1}'),
     ("on/no", b'{"p*[?": "ON", "x: y #": 1}'),
@@ -210,16 +221,52 @@ def test_a_proposal_is_a_route_file_whatever_the_names(message: tuple[str, bytes
         assert len(decoded.readings) >= 1
 
 
-levels = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0+#"), max_size=6)
+#: What YAML, a filter or a route takes for something else.
+WORDS = st.sampled_from(
+    [
+        *(
+            "-1",
+            "-",
+            "_1",
+            "_",
+            "__",
+            "1e3",
+            "0x1f",
+            "0o7",
+            ".inf",
+            "-.NaN",
+            "12:30",
+            "2026-01-01",
+            "~",
+            "<<",
+            "=",
+            "? a",
+        ),
+        *("on", "No", "TRUE", "null", "y", "{sensor}", "{metric}", "a{b}", "*a", "&a", "!a", "a: b", "a #b", "$a", "%"),
+        *("press-1", "hall", "data", "0016c001f153a14c", "", " ", "a" * 300),
+    ]
+)
+levels = WORDS | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0+#"), max_size=6)
 topics = st.lists(levels, min_size=1, max_size=4).map("/".join).filter(bool)
+names = WORDS | st.text(max_size=3) | st.sampled_from(["\0", "\ud800", "a" * 2000, "time", "Time"])
+leaves = st.sampled_from(["ON", "OFF", "2026-01-01T00:00:00Z", 1, 1.5, True, None, "open"])
+documents = st.dictionaries(names, leaves | st.dictionaries(names, leaves, max_size=2), max_size=3)
 payloads = (
-    st.sampled_from([b"1", b"ON", b'{"a": 1}', b'{"a": "ON"}', b"\xff", b"", b'[{"v": 1, "n": "x"}]']) | st.binary()
+    st.sampled_from([b"1", b"ON", b'{"a": 1}', b'{"a": "ON"}', b"\xff", b"", b'[{"v": 1, "n": "x"}]', b"3.5 bar"])
+    | st.binary()
+    | documents.map(lambda document: json.dumps(document).encode())
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(topics, payloads), min_size=1, max_size=8))
-def test_whatever_is_heard_a_proposal_reads_what_it_says_that_it_reads(messages: list[tuple[str, bytes]]) -> None:
+@example([("-1/on/-", b"ON"), ("_1/_/__", b"1"), ("~", b'{"<<": "ON"}')])
+@example([("a/{sensor}/c", b"1")])
+@example([("f/press-1/d", b"1"), ("f/press-2/d", b"1"), ("f/hall/d", b"1"), ("f/yard/d", b"1")])
+@example([("a", json.dumps({"a" * 2000: "ON"}).encode())])
+def test_whatever_is_heard_a_proposal_is_a_route_file_that_reads_what_it_says(
+    messages: list[tuple[str, bytes]],
+) -> None:
     proposal = propose(heard(*messages))
     named = {topic for each in proposal.routes for topic in each.topics} | {
         each.topic for each in proposal.unrecognised

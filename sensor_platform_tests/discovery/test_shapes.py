@@ -1,3 +1,7 @@
+import random
+import sys
+from typing import Any
+
 import pytest
 
 from sensor_platform.discovery.shapes import is_name_of_a_thing, shapes
@@ -39,6 +43,43 @@ def test_every_topic_is_of_one_shape_that_matches_it() -> None:
         for topic in shape.topics:
             levels = topic.split("/")
             assert all(want in ("+", level) for want, level in zip(shape.levels, levels, strict=True))
+
+
+def words(count: int, seed: int) -> list[str]:
+    chosen = random.Random(seed)
+    return ["".join(chosen.choices("abcdefghij", k=6)) for _ in range(count)]
+
+
+def calls_of(topics: dict[str, tuple[str, ...]]) -> int:
+    """How many functions are called to find their shapes."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        shapes(topics)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "template", ["{0}/{1}/{2}", "plant/{0}/{1}", "plant/press-1/{0}", "plant/{0}/press-7/{1}", "{0}/press-7/{1}/data"]
+)
+def test_twice_the_topics_are_about_twice_the_work(template: str) -> None:
+    some, many = (
+        calls_of(dict.fromkeys(map(template.format, words(n, 1), words(n, 2), words(n, 3)), ())) for n in (300, 1200)
+    )
+    assert many < 4 * 1.5 * some
+
+
+def test_names_of_things_and_words_of_one_shape_are_one_shape_with_all_its_topics() -> None:
+    topics = ["f/press-1/d", "f/press-2/d", "f/hall/d", "f/yard/d"]
+    (found,) = shapes(dict.fromkeys(topics, ()))
+    assert (found.levels, sorted(found.topics)) == (("f", "+", "d"), sorted(topics))
 
 
 @pytest.mark.parametrize("level", ["press-3", "12:34:56:78:9a:bc", "0016c001f153a14c", "deadbeef"])
