@@ -1,7 +1,7 @@
 """The psycopg connection beneath SQLAlchemy's, for what Core has no words for: COPY and composed identifiers."""
 
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -15,4 +15,9 @@ def cursor(connection: sa.Connection) -> psycopg.Cursor[Any]:
 
 def statement(package: str, name: str) -> sa.TextClause:
     """The statement in `sql/<name>.sql` of `package`."""
-    return sa.text(files(package).joinpath("sql", f"{name}.sql").read_text("utf-8"))
+    return sa.text(text(package, name))
+
+
+def text(package: str, name: str) -> LiteralString:
+    """The same as it is written, for psycopg's own placeholders: `{names}` to compose, `%(values)s` to pass."""
+    return files(package).joinpath("sql", f"{name}.sql").read_text("utf-8")

@@ -5,6 +5,7 @@ lose one of them in silence. What is equal is found by the load, under its lock,
 """
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -316,25 +317,42 @@ changed_bucket = sa.Table(
 )
 
 
+def _figures() -> list[sa.Column[Any]]:
+    """Of the readings that count: numbers but NaN, not of bad quality. Null: there is none, or none was noted."""
+    return [
+        sa.Column("min", sa.Double),
+        sa.Column("max", sa.Double),
+        sa.Column("sum", sa.Double),
+        sa.Column("mean", sa.Double, sa.Computed("sum / count", persisted=True)),
+        sa.Column("m2", sa.Double, comment="sum of squares about the mean; null where a value is beyond 1e140"),
+        sa.Column("first", sa.Double, comment="value at the least time; of several the one received first"),
+        sa.Column("first_time", Timestamp),
+        sa.Column("last", sa.Double, comment="value at the greatest time; of several the one received last"),
+        sa.Column("last_time", Timestamp),
+        sa.Column(
+            "area", sa.Double, comment="value times seconds from first_time to last_time: each holds until the next"
+        ),
+    ]
+
+
 def _rollup(name: str, comment: str) -> sa.Table:
     return sa.Table(
         name,
         metadata,
         sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("bucket", Timestamp, primary_key=True, comment="start, UTC"),
-        sa.Column("count", sa.BigInteger, nullable=False),
-        sa.Column("min", sa.Double, nullable=False),
-        sa.Column("max", sa.Double, nullable=False),
-        sa.Column("sum", sa.Double, nullable=False),
-        sa.Column("mean", sa.Double, sa.Computed("sum / count", persisted=True)),
+        sa.Column("readings", sa.BigInteger, comment="numbers of any quality, NaN too"),
+        sa.Column("good", sa.BigInteger, comment="of these: of good quality, and not NaN"),
+        sa.Column("count", sa.BigInteger, nullable=False, comment="those that the next columns are of"),
+        *_figures(),
         sa.Index(None, "bucket"),
         comment=comment,
     )
 
 
-metrics_minute = _rollup("metrics_minute", "Readings a minute, of good and uncertain quality")
-metrics_hourly = _rollup("metrics_hourly", "Readings an hour, from metrics_minute")
-metrics_daily = _rollup("metrics_daily", "Readings a day, from metrics_hourly")
+metrics_minute = _rollup("metrics_minute", "Figures of each series a minute; see the view `rollup_minute`")
+metrics_hourly = _rollup("metrics_hourly", "The same an hour, from metrics_minute; see `rollup_hour`")
+metrics_daily = _rollup("metrics_daily", "The same a day, from metrics_hourly; see `rollup_day`")
 
 collector_control = sa.Table(
     "collector_control",

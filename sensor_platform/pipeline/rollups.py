@@ -1,23 +1,29 @@
-"""Rollups by minute, hour and day of event time, each made from the level below.
+"""Rollups by minute, hour and day of event time: minutes from readings, hours from minutes, days from hours.
 
 Loads mark the minutes whose values changed; a run recomputes the marked buckets, clears their marks in the same
-transaction and marks the level above. What is rolled up is what the view `reading` shows, without readings of bad
-quality, text and NaN. Recomputing a bucket, rather than adding to it, makes any number of repeats harmless.
+transaction and marks the level above. What is rolled up is what the view `reading` shows, without texts; readings of
+bad quality and NaN count in the share of good ones alone. Recomputing a bucket, rather than adding to it, makes any
+number of repeats harmless, and a row says nothing that is not of its own readings: which were loaded first, or late,
+or how often it was made, leaves no trace in any bit of it. What held at its start is looked up when it is read, by the
+views `rollup_minute`, `rollup_hour` and `rollup_day`: so a late reading touches its own buckets alone.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import LiteralString
 
 import sqlalchemy as sa
+from psycopg import sql
 
 from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
+from sensor_platform.database.raw import cursor, text
 from sensor_platform.database.tables import (
     SCHEMA,
     Timestamp,
     changed_bucket,
+    metric,
     metrics_daily,
     metrics_hourly,
     metrics_minute,
@@ -25,22 +31,11 @@ from sensor_platform.database.tables import (
 from sensor_platform.pipeline.mode import Mode
 
 LEVELS = ("minute", "hour", "day")
-#: 10^18 readings of the greatest size have a sum that a float holds, and of the least one a mean.
-GREATEST_SUMMABLE, LEAST_SUMMABLE = 1e290, 1e-280
 
 #: level -> its table and the level above
 _TABLES = {"minute": metrics_minute, "hour": metrics_hourly, "day": metrics_daily}
 _ABOVE = {"minute": "hour", "hour": "day"}
-_LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 
-_reading = sa.table(
-    "reading",
-    sa.column("series", sa.Integer),
-    sa.column("time", Timestamp),
-    sa.column("value", sa.Double),
-    sa.column("quality", sa.Text),
-    schema=SCHEMA,
-)
 #: Buckets of this transaction, so that the marks are read once.
 _recomputed = sa.table("recomputed", sa.column("series", sa.Integer), sa.column("bucket", Timestamp))
 _MAKE_RECOMPUTED = sa.text(
@@ -95,7 +90,7 @@ def _take_marks(connection: sa.Connection, level: str, start: datetime, end: dat
 
 
 def _take_all(connection: sa.Connection, level: str, start: datetime, end: datetime) -> int:
-    """Adds every bucket that has a row, or has something to make one of."""
+    """Adds every bucket that has a row, or may have something to make one of."""
     source, at = _source(level)
     table = _TABLES[level]
     has = sa.select(source.c.series, _bucket(level, at).label("bucket")).where(at >= start, at < end)
@@ -111,10 +106,8 @@ def _recompute(connection: sa.Connection, level: str, start: datetime, end: date
     table = _TABLES[level]
     same = sa.and_(table.c.series == _recomputed.c.series, table.c.bucket == _recomputed.c.bucket)
     connection.execute(sa.delete(table).where(same))
-    made = _aggregate(level, start, end)
-    values = sa.select(_recomputed.c.series, _recomputed.c.bucket, *made.c).join_from(_recomputed, made, sa.true())
-    names = ["series", "bucket", "count", "min", "max", "sum"]
-    rows = _insert(connection, sa.insert(table).from_select(names, values.where(made.c.count > 0)))
+    with cursor(connection) as cur:
+        rows = cur.execute(_MAKE[level], {"start": start, "end": end}).rowcount
     if level in _ABOVE:
         above = _ABOVE[level]
         marks = sa.select(
@@ -122,44 +115,6 @@ def _recompute(connection: sa.Connection, level: str, start: datetime, end: date
         ).distinct()
         connection.execute(sa.insert(changed_bucket).from_select(["level", "series", "bucket"], marks))
     return rows
-
-
-def _aggregate(level: str, start: datetime, end: datetime) -> sa.FromClause:
-    """count, min, max and sum of one bucket. Lateral: an index scan a bucket, whatever the planner believes."""
-    source, at = _source(level)
-    if level == "minute":
-        value = source.c.value
-        columns: tuple[sa.ColumnElement[Any], ...] = (
-            sa.func.count(),
-            sa.func.min(value),
-            sa.func.max(value),
-            sa.func.sum(_summable(value)),
-        )
-        counted = sa.and_(source.c.quality != "bad", value != sa.cast("NaN", sa.Double))
-    else:
-        c = source.c
-        columns = (sa.func.sum(c.count), sa.func.min(c.min), sa.func.max(c.max), sa.func.sum(c.sum))
-        counted = sa.true()
-    labelled = [column.label(name) for column, name in zip(columns, ("count", "min", "max", "sum"), strict=True)]
-    in_bucket = sa.and_(at >= _recomputed.c.bucket, at < _recomputed.c.bucket + _LENGTHS[level])
-    # The days are in it a second time, as constants, so that partitions are left out when planning.
-    return (
-        sa.select(*labelled)
-        .where(source.c.series == _recomputed.c.series, in_bucket, at >= start, at < end, counted)
-        .correlate(_recomputed)
-        .lateral("made")
-    )
-
-
-def _summable(value: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
-    """The value; infinity or 0 where it is beyond all measure: an overflow, or underflow, would fail every series."""
-    infinity, size = sa.cast("Infinity", sa.Double), sa.func.abs(value)
-    return sa.case(
-        (size < LEAST_SUMMABLE, 0.0),
-        (size <= GREATEST_SUMMABLE, value),
-        (value > 0, infinity),
-        else_=-infinity,
-    )
 
 
 def _insert(connection: sa.Connection, statement: sa.Insert) -> int:
@@ -170,10 +125,23 @@ def _insert(connection: sa.Connection, statement: sa.Insert) -> int:
 def _source(level: str) -> tuple[sa.FromClause, sa.ColumnElement[datetime]]:
     """What a level is made of, and the column of its times."""
     if level == "minute":
-        return _reading, _reading.c.time
+        return metric, metric.c.time
     below = metrics_minute if level == "hour" else metrics_hourly
     return below, below.c.bucket
 
 
 def _bucket(level: str, at: sa.ColumnElement[datetime]) -> sa.ColumnElement[datetime]:
     return sa.func.date_trunc(level, at, "UTC")
+
+
+def _from_parts(table: sa.Table, below: sa.Table, length: LiteralString) -> sql.Composed:
+    names = {"table": sql.Identifier(SCHEMA, table.name), "below": sql.Identifier(SCHEMA, below.name)}
+    return sql.SQL(text("sensor_platform.pipeline", "roll_up_parts")).format(**names, length=sql.SQL(length))
+
+
+#: level -> the statement that makes the rows of `recomputed`. A day of a time zone may have 23 hours: ours has 24.
+_MAKE: dict[str, sql.SQL | sql.Composed] = {
+    "minute": sql.SQL(text("sensor_platform.pipeline", "roll_up_minutes")),
+    "hour": _from_parts(metrics_hourly, metrics_minute, "interval '1 hour'"),
+    "day": _from_parts(metrics_daily, metrics_hourly, "interval '24 hours'"),
+}

@@ -94,7 +94,8 @@ def snapshot(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         SELECT name, staged, accepted, partial, dead_lettered, duplicate, ignored, decoded, inserted,
                duplicate_readings, refused, thinned, least_time, greatest_time FROM ledger ORDER BY name"""
     rollup = """
-        SELECT sensor.name, series.metric, bucket, count, min, max, sum FROM {} AS t
+        SELECT sensor.name, series.metric, bucket, readings, good, count, min, max, sum, m2,
+               first, first_time, last, last_time, area FROM {} AS t
         JOIN series ON series.id = t.series JOIN sensor ON sensor.id = sensor_id ORDER BY 1, 2, 3"""
     queries = {
         **{table: reading.format(table) for table in ("metric", "metric_duplicate")},
