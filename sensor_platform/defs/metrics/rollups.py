@@ -47,9 +47,9 @@ specs = [
         names.METRICS_MINUTE,
         dg.AssetDep(names.READINGS, partition_mapping=any_received_hour),
         tables.metrics_minute,
-        "Each series a minute: count, least, greatest, mean, deviation, first, last, quality, and what a mean over time "
-        "is made of; the view `rollup_minute` has names. Loading marks what changed; runs of `rollup_sensor` make only "
-        "that anew, Materialize and Backfill make whole days anew.",
+        "Each series a minute: count, least, greatest, mean, deviation, first, last, quality, and what a mean over "
+        "time is made of; the view `rollup_minute` has names. Loading marks what changed; runs of `rollup_sensor` make "
+        "only that anew, Materialize and Backfill make whole days anew.",
     ),
     _spec(names.METRICS_HOURLY, names.METRICS_MINUTE, tables.metrics_hourly, "The same an hour, from the minutes."),
     _spec(names.METRICS_DAILY, names.METRICS_HOURLY, tables.metrics_daily, "The same a day (UTC), from the hours."),
