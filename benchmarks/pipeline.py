@@ -28,7 +28,7 @@ from psycopg import sql
 
 from benchmarks.baselines import dataframe_script
 from benchmarks.machine import machine
-from benchmarks.plant import FIRST_RECEIVED, METRICS, SENSORS, Plant
+from benchmarks.plant import FIRST_RECEIVED, INTERVAL_US, METRICS, SENSORS, Plant
 from sensor_platform.database.copy import COLUMNS, ReadingRows, copy_readings
 from sensor_platform.database.engine import Database
 from sensor_platform.database.migrate import upgrade
@@ -140,7 +140,7 @@ def rows_of(plant: Plant) -> ReadingRows:
     ordinal = np.tile(np.arange(len(METRICS), dtype=np.int32), plant.messages)
     first_us = int(FIRST_RECEIVED.timestamp() * 1e6)
     rows = ReadingRows(
-        time=first_us + number * 100,
+        time=first_us + number * INTERVAL_US,
         value=(800 + number % 977 / 8) / np.where(ordinal == 0, 1, 4),
         sequence=number,
         series=(number % SENSORS * len(METRICS) + ordinal).astype(np.int32),

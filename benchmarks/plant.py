@@ -13,7 +13,8 @@ from sensor_platform.staging.store import LocalStaging
 SENSORS = 200
 METRICS = ("force_main_cylinder", "stroke_position")
 PAYLOAD_BYTES = 150
-MESSAGES_PER_S = 10_000
+#: Between two messages, received and event time alike.
+INTERVAL_US = 100
 FIRST_RECEIVED = datetime(2026, 3, 2, 8, tzinfo=UTC)
 #: One record batch of a file, as a busy collector writes them.
 GROUP_MESSAGES = 1_000
@@ -25,31 +26,31 @@ class Plant:
 
     first: int
     messages: int
+    interval_us: int = INTERVAL_US
 
     def payloads(self) -> Iterator[tuple[str, bytes]]:
         """(sensor, payload) in received order."""
         for number in range(self.first, self.first + self.messages):
-            yield f"press-{number % SENSORS}", payload(number)
+            yield f"press-{number % SENSORS}", payload(number, self.interval_us)
 
     def stage(self, staging: LocalStaging, *, micro_batch_messages: int) -> None:
         """Seals them, so many a file."""
         for start in range(self.first, self.first + self.messages, micro_batch_messages):
-            _write(staging, start, min(micro_batch_messages, self.first + self.messages - start))
+            _write(staging, start, min(micro_batch_messages, self.first + self.messages - start), self.interval_us)
 
 
-def payload(number: int) -> bytes:
-    at = FIRST_RECEIVED + timedelta(seconds=number / MESSAGES_PER_S)
+def payload(number: int, interval_us: int) -> bytes:
+    at = FIRST_RECEIVED + timedelta(microseconds=number * interval_us)
     value = 800 + number % 977 / 8
     document = {"timestamp": at.isoformat(), "metrics": dict(zip(METRICS, (value, value / 4), strict=True))}
     return json.dumps(document).encode().ljust(PAYLOAD_BYTES)
 
 
-def _received_us(number: int) -> int:
-    return int(FIRST_RECEIVED.timestamp() * 1e6) + number * 1_000_000 // MESSAGES_PER_S
+def _write(staging: LocalStaging, first: int, count: int, interval_us: int) -> None:
+    def received_us(number: int) -> int:
+        return int(FIRST_RECEIVED.timestamp() * 1e6) + number * interval_us
 
-
-def _write(staging: LocalStaging, first: int, count: int) -> None:
-    micro_batch = MicroBatch(hour_of(_received_us(first)), file_name("bench", "0" * 8, first))
+    micro_batch = MicroBatch(hour_of(received_us(first)), file_name("bench", "0" * 8, first))
     path = staging.path(micro_batch)
     path.parent.mkdir(parents=True, exist_ok=True)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
@@ -58,10 +59,10 @@ def _write(staging: LocalStaging, first: int, count: int) -> None:
             group = Group(
                 first_bytes=b"\x32" * len(numbers),
                 topics=[b"factory/bench/sensors/press-%d/data" % (number % SENSORS) for number in numbers],
-                payloads=[payload(number) for number in numbers],
+                payloads=[payload(number, interval_us) for number in numbers],
                 packet_ids=[number % 65_535 + 1 for number in numbers],
                 connection=1,
             )
-            batch = to_batch(group, first_sequence=start, received_at_us=_received_us(start))
+            batch = to_batch(group, first_sequence=start, received_at_us=received_us(start))
             batch = pa.ipc.read_record_batch(batch.serialize(), SCHEMA)  # so that the crc is of what a reader sees
             writer.write_batch(batch, custom_metadata=stamp(batch, new_session=False))

@@ -127,3 +127,13 @@ def test_pipeline_measures_itself_beside_raw_copy_and_the_obvious_script() -> No
         "ours_of_copy": 0.5,
         "ours_of_script": 5.0,
     }
+
+
+def test_a_backfill_is_the_same_and_no_reader_sees_it() -> None:
+    report = benchmark("backfill")
+    holds = {each["figure"]: each["holds"] for each in report["verdicts"]}
+    assert holds["the same after a backfill"]
+    assert holds["the same after a kill and a resume"]
+    assert holds["readers that saw a row missing or doubled"]
+    assert report["looks"] > 0
+    assert report["readings"] == 4 * 20_000 * 2

@@ -26,7 +26,7 @@ def upgrade(database: Database) -> None:
         # Not CREATE SCHEMA IF NOT EXISTS: that asks for the right to create one even where it is there.
         if not sa.inspect(connection).has_schema(SCHEMA):
             connection.execute(sa.schema.CreateSchema(SCHEMA))
-        command.upgrade(_config(connection), "head")
+        command.upgrade(alembic_config(connection), "head")
         hour = sa.func.date_trunc("hour", sa.func.now(), "UTC")
         connection.execute(insert(installation).values(first_hour=hour).on_conflict_do_nothing())
 
@@ -59,7 +59,8 @@ def compare_options() -> dict[str, Any]:
     }
 
 
-def _config(connection: sa.Connection) -> Config:
+def alembic_config(connection: sa.Connection) -> Config:
+    """For Alembic's commands, which then run on this connection, in its transaction."""
     config = Config()
     config.set_main_option("script_location", "sensor_platform.database:migrations")
     config.set_main_option("path_separator", "os")

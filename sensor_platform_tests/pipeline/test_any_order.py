@@ -73,11 +73,9 @@ def stage_all(staging: LocalStaging, plan: list[tuple[int, int, list[Message]]])
 def clear(database: Database) -> None:
     tables = rows(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'sensor_platform'")
     kept = {"installation", "alembic_version"}
+    names = [f"sensor_platform.{name}" for (name,) in tables if name not in kept and not name.startswith("metric_2")]
     with database.begin() as connection:
-        for (table,) in tables:
-            if table not in kept and not table.startswith("metric_2"):
-                name = sa.quoted_name(f"sensor_platform.{table}", quote=False)
-                connection.execute(sa.text("TRUNCATE " + name + " RESTART IDENTITY CASCADE"))
+        connection.execute(sa.text(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE"))
 
 
 def snapshot(database: Database) -> dict[str, list[tuple[Any, ...]]]:

@@ -1,0 +1,71 @@
+"""A database that was populated with the first version of the tables, brought forward step by step: nothing is lost."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+
+from sensor_platform.database import migrate
+from sensor_platform.database.engine import Database
+from sensor_platform.pipeline.accounting import mismatches
+from sensor_platform.pipeline.mode import Mode
+from sensor_platform_tests.database.plant_of_0001 import staged
+from sensor_platform_tests.pipeline.staged import HOUR, load, routes, rows
+
+#: What people and programs may rely on, whatever the version.
+READINGS = (
+    "SELECT work_unit, sensor, metric, time, value::text, text, unit, quality FROM reading ORDER BY 1, 2, 3, 4, 5, 6"
+)
+LEDGER = """
+    SELECT name, staged, accepted, partial, dead_lettered, duplicate, ignored, decoded, inserted, duplicate_readings,
+           refused, conflicts FROM ledger ORDER BY name"""
+LETTERS = "SELECT micro_batch, sequence, ordinal, state, stage, code, attempts, closed_by FROM dead_letter ORDER BY id"
+ROLLUPS = "SELECT series, bucket, count, min, max, sum FROM metrics_hourly ORDER BY 1, 2"
+
+
+@pytest.fixture
+def old(database_url: str) -> Iterator[Database]:
+    """The database as version 0001 left it."""
+    dump = files("sensor_platform_tests.database").joinpath("written_by_0001.sql").read_text("utf-8")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(dump.encode())
+    with Database(database_url) as database:
+        yield database
+
+
+def stands(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    queries = {"readings": READINGS, "ledger": LEDGER, "letters": LETTERS, "rollups": ROLLUPS}
+    return {name: rows(database, query) for name, query in queries.items()}
+
+
+def test_each_step_keeps_what_stands(old: Database) -> None:
+    before = stands(old)
+    assert [len(found) for found in before.values()] == [140, 3, 6, 8]
+    for revision in _revisions():
+        with old.begin() as connection:
+            command.upgrade(migrate.alembic_config(connection), revision)
+        assert stands(old) == before, revision
+    assert mismatches(old) == []
+
+
+def test_what_was_staged_then_can_be_told_again_now(old: Database, tmp_path: Path) -> None:
+    staging = staged(tmp_path)
+    before = stands(old)
+    migrate.upgrade(old)
+    assert load(staging, old).micro_batches == 0, "the ledger knows them all"
+    for hour in (-1, 0, 1):
+        load(staging, old, mode=Mode.AGAIN, using=routes(", text: true"), hour=HOUR + timedelta(hours=hour))
+    assert mismatches(old) == []
+    assert stands(old)["readings"] == before["readings"]
+
+
+def _revisions() -> list[str]:
+    """After the first, oldest first."""
+    script = ScriptDirectory(str(files("sensor_platform.database").joinpath("migrations")))
+    return [step.revision for step in script.walk_revisions()][::-1][1:]
