@@ -39,7 +39,7 @@ class Plant:
             _write(staging, start, min(micro_batch_messages, self.first + self.messages - start), self.interval_us)
 
 
-def payload(number: int, interval_us: int) -> bytes:
+def payload(number: int, interval_us: int = INTERVAL_US) -> bytes:
     at = FIRST_RECEIVED + timedelta(microseconds=number * interval_us)
     value = 800 + number % 977 / 8
     document = {"timestamp": at.isoformat(), "metrics": dict(zip(METRICS, (value, value / 4), strict=True))}
