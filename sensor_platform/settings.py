@@ -196,6 +196,12 @@ class HealthSettings(_Section):
     upload_backlog_s: float = Field(
         300, alias="STAGING_THRESHOLD_UPLOAD", ge=0, description="seconds a sealed micro-batch waits for its upload"
     )
+    sparkplug_gaps: int = Field(
+        1,
+        alias="SPARKPLUG_THRESHOLD_GAPS",
+        ge=0,
+        description="how often messages of Sparkplug nodes are missing within an hour; fires above it",
+    )
 
 
 class DeadLetterSettings(_Section):

@@ -15,7 +15,7 @@ from sensor_platform.database.tables import health
 from sensor_platform.embedded.run_file import read_run_file
 from sensor_platform.errors import DatabaseUnavailableError
 from sensor_platform.health.alerts import listed
-from sensor_platform.health.figures import MESSAGES_TOTAL, measure
+from sensor_platform.health.figures import COUNTERS, measure
 from sensor_platform.transformers.contract import Quality
 
 router = APIRouter()
@@ -91,7 +91,7 @@ def health_of(platform: Context) -> dict[str, Any]:
     found: dict[str, float | None] = {}
     try:
         for figure in measure(platform.database, platform.staging, now=now):
-            if figure.figure != MESSAGES_TOTAL:
+            if figure.figure not in COUNTERS:
                 found[figure.figure] = _greater(found.get(figure.figure), figure.value)
         parts |= {"database": "answers", "collector": _collector(collectors(platform.database), now=now)}
     except DatabaseUnavailableError:

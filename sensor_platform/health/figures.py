@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from sensor_platform.database.tables import collector_control, collector_heartbeat, dead_letter, health, ledger
+from sensor_platform.database.tables import (
+    collector_control,
+    collector_heartbeat,
+    dead_letter,
+    health,
+    ledger,
+    sparkplug_node,
+)
 from sensor_platform.errors import ObjectStoreError, StagingUnavailableError
 
 if TYPE_CHECKING:
@@ -23,6 +30,8 @@ RATE_WINDOW = timedelta(minutes=1)
 #: Heartbeats come every few seconds: over less than this, a rate would show their rhythm.
 RATE_AT_LEAST = timedelta(seconds=10)
 ERROR_WINDOW = timedelta(minutes=5)
+#: A bad link loses messages now and then: in less time than this it would look well in between.
+GAPS_WINDOW = timedelta(hours=1)
 #: Rows older than this are deleted by `record`.
 KEEP = timedelta(days=14)
 #: Dead letters that a retry will still look at.
@@ -38,6 +47,10 @@ UPLOADS_WAITING = "uploads_waiting"
 UPLOAD_AGE = "upload_age_s"
 STAGING_LAG = "staging_lag_s"
 FRESHNESS = "freshness_s"
+SPARKPLUG_GAPS = "sparkplug_gaps"
+SPARKPLUG_GAPS_TOTAL = "sparkplug_gaps_total"
+#: Of use only beside an earlier value of their own.
+COUNTERS = (MESSAGES_TOTAL, SPARKPLUG_GAPS_TOTAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,7 @@ def measure(database: "Database", staging: "Staging", *, now: datetime) -> list[
             Figure(DEAD_LETTERS_PENDING, PLATFORM, _dead_letters_pending(connection)),
             *_collector_ages(connection, now=now),
             *_disks_and_uploads(connection, now=now),
+            *_sparkplug_gaps(connection, now=now),
             lag,
             Figure(FRESHNESS, PLATFORM, _freshness_s(connection, now=now)),
         ]
@@ -181,6 +195,20 @@ def uploading(beats: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:
 
 def _seconds(since: datetime | None, now: datetime) -> float:
     return 0.0 if since is None else max((now - since).total_seconds(), 0.0)
+
+
+def _sparkplug_gaps(connection: sa.Connection, *, now: datetime) -> Iterator[Figure]:
+    """How often messages of Sparkplug nodes were missing, ever and since the oldest sample of the last hour."""
+    total = float(connection.execute(sa.select(sa.func.coalesce(sa.func.sum(sparkplug_node.c.gaps), 0))).scalar_one())
+    sampled = (
+        sa.select(health.c.value)
+        .where(health.c.figure == SPARKPLUG_GAPS_TOTAL, health.c.at.between(now - GAPS_WINDOW, now))
+        .order_by(health.c.at)
+        .limit(1)
+    )
+    before: float | None = connection.execute(sampled).scalar()
+    yield Figure(SPARKPLUG_GAPS_TOTAL, PLATFORM, total)
+    yield Figure(SPARKPLUG_GAPS, PLATFORM, 0.0 if before is None else max(total - before, 0.0))
 
 
 def _staging_lag_s(database: "Database", staging: "Staging", *, now: datetime) -> float | None:

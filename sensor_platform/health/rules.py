@@ -9,6 +9,7 @@ from sensor_platform.health.figures import (
     DEAD_LETTERS_PENDING,
     ERROR_RATE,
     MESSAGE_RATE,
+    SPARKPLUG_GAPS,
     UPLOAD_AGE,
     Figure,
 )
@@ -97,6 +98,13 @@ def rules(settings: "HealthSettings") -> list[Rule]:
             0.0,
             "micro-batches of collector {subject} wait for the object store for {value:.0f} s, over {threshold:g} s",
         ),
+        (
+            "sparkplug_gaps",
+            SPARKPLUG_GAPS,
+            float(settings.sparkplug_gaps),
+            0.0,
+            "{value:.0f} times in an hour messages of Sparkplug nodes were missing, more than {threshold:g}",
+        ),
     ]
     return [
         Rule(name, figure, threshold, threshold * CLEAR_SHARE, for_s, says)
@@ -106,4 +114,12 @@ def rules(settings: "HealthSettings") -> list[Rule]:
 
 
 #: Names of all rules, on or off: an open alert of one that is off ends.
-RULE_NAMES = ("message_rate", "error_rate", "dead_letter_backlog", "collector_down", "cannot_stage", "upload_backlog")
+RULE_NAMES = (
+    "message_rate",
+    "error_rate",
+    "dead_letter_backlog",
+    "collector_down",
+    "cannot_stage",
+    "upload_backlog",
+    "sparkplug_gaps",
+)

@@ -17,10 +17,12 @@ from sensor_platform.database.tables import (
     dead_letter_message,
     health,
     ledger,
+    sparkplug_node,
 )
 from sensor_platform.embedded.status import status
 from sensor_platform.errors import ObjectStoreError
 from sensor_platform.health.figures import KEEP, Figure, latest, measure, record
+from sensor_platform.health.rules import rules
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import LocalStaging
@@ -225,6 +227,29 @@ def test_figures_are_measured_while_the_object_store_is_down(database: Database,
     beat(database, upload_waiting=1, upload_waiting_since=ago(seconds=400))
     measured = {f.figure: f.value for f in measure(database, Down(home), now=NOW)}
     assert (measured["staging_lag_s"], measured["upload_age_s"]) == (None, 400)
+
+
+def test_sparkplug_gaps_are_those_since_the_oldest_sample_of_an_hour(database: Database) -> None:
+    def node(topic: str, gaps: int) -> None:
+        with database.begin() as connection:
+            connection.execute(sa.insert(sparkplug_node).values(topic=topic, seq=0, received_at=NOW, gaps=gaps))
+
+    assert (figure(database, "sparkplug_gaps"), figure(database, "sparkplug_gaps_total")) == (0, 0)
+    node("spBv1.0/g/NCMD/a", 40)
+    node("spBv1.0/g/NCMD/b", 5)
+    # Nobody measured before: it is not known how old they are.
+    assert (figure(database, "sparkplug_gaps"), figure(database, "sparkplug_gaps_total")) == (0, 45)
+    record(database, [Figure("sparkplug_gaps_total", "platform", 7)], now=ago(minutes=61))
+    record(database, [Figure("sparkplug_gaps_total", "platform", 41)], now=ago(minutes=59))
+    record(database, [Figure("sparkplug_gaps_total", "platform", 44)], now=ago(minutes=1))
+    assert figure(database, "sparkplug_gaps") == 4
+    (firing,) = [rule for rule in rules(Settings().health) if rule.name == "sparkplug_gaps"]
+    judged = firing.judge(Figure("sparkplug_gaps", "platform", 4), is_firing=False)
+    assert judged is not None
+    assert (judged.firing, judged.detail) == (
+        True,
+        "4 times in an hour messages of Sparkplug nodes were missing, more than 1",
+    )
 
 
 def test_freshness_is_the_age_of_the_newest_message_in_the_tables(database: Database) -> None:

@@ -116,6 +116,14 @@ FIGURES_WITHIN_LIMITS = (
         description=f"No sealed micro-batch has been waiting to be loaded for longer than {FRESH_WITHIN_S:.0f} s.",
     ),
     dg.AssetCheckSpec(
+        "sparkplug_gaps",
+        asset=names.READINGS,
+        description=(
+            "In an hour, messages of Sparkplug nodes were missing no more often than SPARKPLUG_THRESHOLD_GAPS. The "
+            "table sparkplug_node has the nodes."
+        ),
+    ),
+    dg.AssetCheckSpec(
         "dead_letter_backlog",
         asset=names.DEAD_LETTERS,
         description="No more dead letters are pending than DEAD_LETTER_THRESHOLD_BACKLOG.",
@@ -177,13 +185,16 @@ class Within:
 
 def judge(figures: "Iterable[Figure]", limits: "HealthSettings") -> list[Within]:
     """What the checks of FIGURES_WITHIN_LIMITS make of measured figures; one that is not known counts as 0."""
-    from sensor_platform.health.figures import DEAD_LETTERS_PENDING, ERROR_RATE, STAGING_LAG
+    from sensor_platform.health.figures import DEAD_LETTERS_PENDING, ERROR_RATE, SPARKPLUG_GAPS, STAGING_LAG
 
     measured = {figure.figure: figure.value or 0.0 for figure in figures}
-    rate, lag, backlog = (measured[name] for name in (ERROR_RATE, STAGING_LAG, DEAD_LETTERS_PENDING))
+    rate, lag, gaps, backlog = (
+        measured[name] for name in (ERROR_RATE, STAGING_LAG, SPARKPLUG_GAPS, DEAD_LETTERS_PENDING)
+    )
     return [
         Within(dg.AssetCheckKey(names.READINGS, "error_rate"), rate, limits.error_rate_percent, "%"),
         Within(dg.AssetCheckKey(names.READINGS, "freshness"), lag, FRESH_WITHIN_S, "s"),
+        Within(dg.AssetCheckKey(names.READINGS, "sparkplug_gaps"), gaps, limits.sparkplug_gaps, "times in an hour"),
         Within(
             dg.AssetCheckKey(names.DEAD_LETTERS, "dead_letter_backlog"), backlog, limits.dead_letter_backlog, "pending"
         ),
