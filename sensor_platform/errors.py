@@ -192,8 +192,8 @@ class AccountingError(SensorPlatformError):
     """The counts of a micro-batch do not add up: nothing of it is committed."""
 
 
-class UnitsChangedError(SensorPlatformError):
-    """The unit of a series changed between preparing a load and loading it: it is prepared again."""
+class RegistryChangedError(SensorPlatformError):
+    """What is known of a series changed between preparing a load and loading it: it is prepared again."""
 
     retryable = True
 

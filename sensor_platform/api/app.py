@@ -16,6 +16,7 @@ from sensor_platform.api import (
     lineage,
     page,
     publishing,
+    registry,
     subscriptions,
     websocket,
 )
@@ -31,7 +32,7 @@ from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import open_staging
 
-ROUTERS = (collecting, subscriptions, publishing, dead_letters, figures, last, lineage, websocket, page)
+ROUTERS = (collecting, subscriptions, publishing, dead_letters, figures, last, lineage, registry, websocket, page)
 
 
 def create_app(settings: Settings, *, token: str) -> FastAPI:

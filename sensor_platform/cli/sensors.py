@@ -1,29 +1,50 @@
 """`sensor-platform sensors`: what was registered on first sight, and what people know better."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sensor_platform.cli.connecting import as_json as json_option
-from sensor_platform.cli.connecting import command_database, command_settings
+from sensor_platform.cli.connecting import command_database, command_settings, user_name
 
-COLUMNS = ("work_unit", "sensor", "metric", "unit", "minimum", "maximum", "conflicts", "description", "parent")
+if TYPE_CHECKING:
+    from sensor_platform.pipeline.declare import Change
+
+COLUMNS = (
+    "work_unit",
+    "sensor",
+    "metric",
+    "unit",
+    "minimum",
+    "maximum",
+    "conflicts",
+    "description",
+    "parent",
+    "expected_interval_s",
+    "declared",
+    "seen",
+)
 
 
-@click.group(help="List sensors, set their limits and their work units.")
+@click.group(help="List sensors, set what is known of them, import and export the registry.")
 def sensors() -> None:
-    """Everything about sensors and places."""
+    """Everything about sensors."""
 
 
 @sensors.command("list")
+@click.option("--undeclared", is_flag=True, help="Only sensors that were seen and that nobody has declared.")
+@click.option("--never-seen", is_flag=True, help="Only sensors that were declared and that sent nothing yet.")
 @json_option
-def list_command(as_json: bool) -> None:
-    """List every series: a metric of a sensor, with its unit and limits."""
+def list_command(undeclared: bool, never_seen: bool, as_json: bool) -> None:
+    """List every series: a metric of a sensor, with its unit and limits. `declared`: a person imported or set something
+    of the sensor; `seen`: a reading of it came."""
     from sensor_platform.cli.output import emit_json, print_table
     from sensor_platform.pipeline.registry import list_series
 
     with command_database(command_settings()) as database:
         rows = list_series(database)
+    rows = [row for row in rows if not (undeclared and row["declared"]) and not (never_seen and row["seen"])]
     if as_json:
         emit_json(rows)
     else:
@@ -32,32 +53,105 @@ def list_command(as_json: bool) -> None:
 
 @sensors.command("set")
 @click.argument("sensor")
-@click.option("--description", help="For people.")
+@click.option("--description", help="For people; an empty text takes it away.")
+@click.option("--expected-interval", type=float, help="Seconds between two readings; nan takes it away.")
 @click.option("--metric", help="The series that the limits and the unit are for.")
 @click.option("--minimum", type=float, help="Readings below are refused; nan takes the limit away.")
 @click.option("--maximum", type=float, help="Readings above are refused; nan takes the limit away.")
 @click.option("--unit", help="Stored values are converted to it; readings of other units are converted too.")
-def set_command(sensor: str, description: str | None, metric: str | None, **values: Any) -> None:
+def set_command(
+    sensor: str, description: str | None, expected_interval: float | None, metric: str | None, **values: Any
+) -> None:
     """Set what is known of SENSOR. Limits hold for what is loaded from now on, and for hours loaded again."""
     from sensor_platform.pipeline.registry import set_sensor
 
-    limits = {name: value for name, value in values.items() if value is not None}
-    if limits and metric is None:
-        raise click.UsageError(f"--{next(iter(limits))} needs --metric")
-    if not limits and description is None:
-        raise click.UsageError("nothing to set: give --description, --minimum, --maximum or --unit")
+    of_series = {name: value for name, value in values.items() if value is not None}
+    if of_series and metric is None:
+        raise click.UsageError(f"--{next(iter(of_series))} needs --metric")
+    if expected_interval is not None and expected_interval <= 0:
+        raise click.UsageError("--expected-interval is a number of seconds above 0")
+    if not of_series and description is None and expected_interval is None:
+        options = "--description, --expected-interval, --minimum, --maximum or --unit"
+        raise click.UsageError(f"nothing to set: give {options}")
     with command_database(command_settings()) as database:
-        set_sensor(database, sensor, description=description, metric=metric, **limits)
-    click.echo(f"{sensor} is set.", err=True)
+        changes = set_sensor(
+            database,
+            sensor,
+            description=description,
+            expected_interval_s=expected_interval,
+            metric=metric,
+            by=user_name(),
+            **of_series,
+        )
+    tell(changes)
 
 
-@sensors.command("work-unit")
-@click.argument("name")
-@click.option("--parent", required=True, help="The place that holds it; an empty text for none. Made when new.")
-def work_unit(name: str, parent: str) -> None:
-    """Say where work unit NAME lies in the plant."""
-    from sensor_platform.pipeline.registry import set_parent
+@sensors.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@json_option
+def import_command(file: Path, dry_run: bool, as_json: bool) -> None:
+    """Import the registry from FILE, YAML or CSV: all of it, or nothing. What FILE leaves out stays as it stands."""
+    from sensor_platform.cli.output import emit_json
+    from sensor_platform.pipeline.registry import import_registry
 
     with command_database(command_settings()) as database:
-        set_parent(database, name, parent or None)
-    click.echo(f"{name} lies in {parent}." if parent else f"{name} lies in no other place.", err=True)
+        done = import_registry(database, file, by=user_name(), dry_run=dry_run)
+    if as_json:
+        emit_json({"dry_run": dry_run, "changes": [as_row(change) for change in done.changes]})
+    else:
+        tell(done.changes, dry_run=dry_run)
+
+
+@sensors.command("export")
+@click.option("--format", "form", type=click.Choice(["yaml", "csv"]), default="yaml", show_default=True)
+def export(form: str) -> None:
+    """Print the registry as a file that `sensors import` reads, undeclared sensors included."""
+    from sensor_platform.pipeline.registry_export import as_csv, as_yaml
+
+    with command_database(command_settings()) as database:
+        click.echo(as_csv(database) if form == "csv" else as_yaml(database), nl=False)
+
+
+@sensors.command("history")
+@click.argument("name", required=False)
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1), help="At most this many.")
+@json_option
+def history_command(name: str | None, limit: int, as_json: bool) -> None:
+    """Print who changed what in the registry and when, the newest first; of NAME alone, a sensor or a work unit."""
+    from sensor_platform.cli.output import emit_json, print_table
+    from sensor_platform.pipeline.registry import HISTORY, history
+
+    with command_database(command_settings()) as database:
+        rows = history(database, name=name, limit=limit)
+    if as_json:
+        emit_json(rows)
+    else:
+        print_table(rows, HISTORY)
+
+
+def as_row(change: "Change") -> dict[str, Any]:
+    """A change as a JSON object."""
+    names = dict(zip(("work_unit", "sensor", "metric"), change.subject, strict=False))
+    return {"kind": change.kind, **names, "before": change.before, "after": change.after}
+
+
+def tell(changes: "list[Change]", *, dry_run: bool = False) -> None:
+    """A line a change on stdout, and how many there are on stderr."""
+    for change in changes:
+        click.echo(_line(change))
+    count = f"{len(changes)} change{'' if len(changes) == 1 else 's'}"
+    click.echo(f"{count} would be made." if dry_run else f"{count} made.", err=True)
+
+
+def _line(change: "Change") -> str:
+    from sensor_platform.cli.output import shown
+    from sensor_platform.pipeline.declarations import spelled
+
+    is_new = not change.before
+    fields = [
+        f"{name} {shown(value)}" if is_new else f"{name} {shown(change.before[name]) or '-'} -> {shown(value) or '-'}"
+        for name, value in change.after.items()
+    ]
+    head = f"{'new' if is_new else 'changed'}: {change.kind.replace('_', ' ')} {spelled(change.subject)}"
+    return f"{head}: {', '.join(fields)}" if fields else head

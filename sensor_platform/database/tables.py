@@ -54,6 +54,8 @@ work_unit = sa.Table(
     sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
     sa.Column("name", sa.Text, nullable=False, unique=True),
     sa.Column("parent_id", sa.ForeignKey("work_unit.id"), comment="the place that holds this one"),
+    sa.Column("level", sa.Text, comment="enterprise, site, area, line or cell, or a word of the plant's own"),
+    sa.Column("description", sa.Text, comment="for people; editable"),
     comment="Places in the plant (enterprise / site / area / line / cell, ISA-95)",
 )
 
@@ -64,7 +66,14 @@ sensor = sa.Table(
     sa.Column("work_unit_id", sa.ForeignKey("work_unit.id"), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("description", sa.Text, comment="for people; editable"),
-    _now("first_seen_at", "when the first reading of it was registered"),
+    sa.Column(
+        "first_seen_at",
+        Timestamp,
+        server_default=sa.func.now(),
+        comment="when the first reading of it was registered; null: declared, and never seen",
+    ),
+    sa.Column("expected_interval_s", sa.Double, comment="seconds between two readings; null: nobody said; editable"),
+    sa.Column("declared_at", Timestamp, comment="when a person first said something of it; null: only seen"),
     sa.UniqueConstraint("work_unit_id", "name"),
     comment="Sensors, registered on first sight; the identity is (work unit, name)",
 )
@@ -108,6 +117,30 @@ unit_change = sa.Table(
     sa.Column("unit", sa.Text, nullable=False),
     sa.Column("by", sa.Text, nullable=False, comment="the route or person"),
     comment="When the unit of a series changed and its stored values were converted. A load looks for news here",
+)
+
+registry_change = sa.Table(
+    "registry_change",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column(
+        "version",
+        sa.BigInteger,
+        nullable=False,
+        index=True,
+        comment="of the registry; what changes at once shares one",
+    ),
+    _now("at", "when"),
+    sa.Column("by", sa.Text, nullable=False, comment="the person"),
+    sa.Column("source", sa.Text, comment="the file that was imported; null: a command"),
+    sa.Column("kind", sa.Text, nullable=False, comment="work_unit, sensor or series"),
+    sa.Column("work_unit", sa.Text, nullable=False),
+    sa.Column("sensor", sa.Text),
+    sa.Column("metric", sa.Text),
+    sa.Column("before", JSONB, nullable=False, comment="the fields that changed; empty: it was not there"),
+    sa.Column("after", JSONB, nullable=False, comment="the same fields"),
+    sa.CheckConstraint("kind in ('work_unit', 'sensor', 'series')", name="kind"),
+    comment="What people changed in the registry, row by row. A load looks for news here",
 )
 
 high_water_mark = sa.Table(
@@ -199,6 +232,13 @@ ledger = sa.Table(
         "definitions_changed_at",
         Timestamp,
         comment="when it became known that a definition stands before it with which it was not decoded",
+    ),
+    sa.Column(
+        "registry_as_of",
+        sa.BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="registry_change.version with which it was made",
     ),
     sa.Index(None, "committed_at"),
     # Each run asks which hours are outdated: nearly always none, of millions of rows.

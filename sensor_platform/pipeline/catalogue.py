@@ -13,7 +13,17 @@ import sqlalchemy as sa
 from sensor_platform.database.partitions import Month, make_partitions
 from sensor_platform.pipeline.in_force import StoredDefinitions
 from sensor_platform.pipeline.outcome import Source
-from sensor_platform.pipeline.series import Key, Seen, Series, UnitChange, change_unit, look_up, register, unit_changes
+from sensor_platform.pipeline.series import (
+    Key,
+    Seen,
+    Series,
+    UnitChange,
+    change_unit,
+    look_up,
+    register,
+    registry_version,
+    unit_changes,
+)
 
 #: Opens a transaction: the database's `begin`, or, where all is to be rolled back, one that is open already.
 Begin = Callable[[], AbstractContextManager[sa.Connection]]
@@ -49,6 +59,11 @@ class Catalogue:
         """Grows whenever the unit of any series changes."""
         with self.begin() as connection:
             return unit_changes(connection)
+
+    def registry_version(self) -> int:
+        """Grows whenever a person changes the registry."""
+        with self.begin() as connection:
+            return registry_version(connection)
 
     def make_partitions(self, months: Iterable[Month]) -> None:
         """Makes those of the metric table that are missing."""

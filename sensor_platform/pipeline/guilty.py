@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sensor_platform.database.copy import copy_readings
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import cursor
-from sensor_platform.errors import AccountingError, DefinitionsChangedError, UnitsChangedError
+from sensor_platform.errors import AccountingError, DefinitionsChangedError, RegistryChangedError
 from sensor_platform.log import get_logger
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.standing import METRIC
@@ -24,7 +24,7 @@ from sensor_platform.transformers.contract import Refusal
 #: SQLSTATE classes that say something of a row: data exception, constraint, limit exceeded, raised by a trigger.
 ABOUT_A_ROW = ("22", "23", "54", "P0")
 
-#: Units change a few times in the life of a plant: more than this is a quarrel, and the run is tried again. Definitions
+#: The registry changes a few times a day: more than this is a quarrel, and the run is tried again. Definitions
 #: change with every load that brings one before these messages: after this often they are loaded, and marked.
 PREPARED_AGAIN = 5
 
@@ -34,15 +34,15 @@ T = TypeVar("T")
 def load_prepared(
     database: Database, outcome: Outcome, attempt: Callable[[Outcome], T], *, again: Callable[[], Outcome]
 ) -> T:
-    """`without_guilty`, of what `again` prepares where a unit or a definition changed since `outcome` was.
+    """`without_guilty`, of what `again` prepares where the registry or a definition changed since `outcome` was.
 
     Raises:
-        UnitsChangedError: the unit of a series changed each time.
+        RegistryChangedError: the registry changed each time.
     """
     for _ in range(PREPARED_AGAIN):
         try:
             return without_guilty(database, outcome, attempt)
-        except (UnitsChangedError, DefinitionsChangedError) as err:
+        except (RegistryChangedError, DefinitionsChangedError) as err:
             get_logger().info("prepared_again", because=str(err))
             outcome = again()
     return without_guilty(database, replace(outcome, load_outdated=True), attempt)

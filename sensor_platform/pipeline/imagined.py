@@ -75,7 +75,7 @@ class ImaginedCatalogue(Catalogue):
             if series.unit is None and one.unit is not None:
                 series = replace(series, unit=one.unit, unit_by=one.unit_by)
             units = tuple(dict.fromkeys([*series.units, *one.units]))[:NOTED_UNITS]
-            self._series[one.key] = replace(series, units=units, conflicts=one.conflicts)
+            self._series[one.key] = replace(series, units=units, conflicts=one.conflicts, seen=True)
 
     def change_units(self, changes: Sequence[UnitChange]) -> None:
         keys = self.keys_of([change.series.id for change in changes])

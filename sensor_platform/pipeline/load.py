@@ -17,13 +17,13 @@ import sqlalchemy as sa
 from sensor_platform.database import locks
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import ledger
-from sensor_platform.errors import DefinitionsChangedError, UnitsChangedError
+from sensor_platform.errors import DefinitionsChangedError, RegistryChangedError
 from sensor_platform.pipeline.counts import Made, count
 from sensor_platform.pipeline.definitions import mark_outdated, write_definitions
 from sensor_platform.pipeline.in_force import is_outdated
 from sensor_platform.pipeline.letters import write_letters
 from sensor_platform.pipeline.outcome import Outcome
-from sensor_platform.pipeline.series import unit_changes
+from sensor_platform.pipeline.series import registry_version, unit_changes
 from sensor_platform.pipeline.standing import as_time, insert, remove
 
 
@@ -57,12 +57,12 @@ def load(
 
     Raises:
         AccountingError: a message is in no class, or in two; nothing of it may be committed.
-        UnitsChangedError: the unit of a series changed since `outcome` was prepared.
+        RegistryChangedError: the unit of a series, or what people say of it, changed since `outcome` was prepared.
         DefinitionsChangedError: it was decoded with definitions that are not in force any more.
     """
     locks.take(connection, locks.LOAD)
-    if unit_changes(connection) != outcome.units_as_of:
-        raise UnitsChangedError("the unit of a series changed while its readings were prepared: prepare them again")
+    if (unit_changes(connection), registry_version(connection)) != (outcome.units_as_of, outcome.registry_as_of):
+        raise RegistryChangedError("the registry changed while readings were prepared: prepare them again")
     ids = _ledger_ids(connection, outcome)
     if scope is Scope.NEW:
         # Whoever had the lock before us may have loaded some of them.
@@ -147,7 +147,8 @@ def _add_to_ledger(connection: sa.Connection, made: list[Made], ids: list[int]) 
 
 def _sign_ledger(connection: sa.Connection, outcome: Outcome, ids: list[int], run_id: str | None) -> None:
     versions = {"routes": json.dumps(outcome.routes), "transformers": json.dumps(outcome.transformers)}
-    connection.execute(_SIGN_LEDGER, {"micro_batches": ids, "run_id": run_id, **versions})
+    signed = {"micro_batches": ids, "run_id": run_id, "registry_as_of": outcome.registry_as_of, **versions}
+    connection.execute(_SIGN_LEDGER, signed)
 
 
 _MESSAGES = ("staged", "accepted", "partial", "dead_lettered", "duplicate", "ignored")

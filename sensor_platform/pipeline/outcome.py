@@ -59,6 +59,7 @@ class Outcome:
     decoded_with: DecodedWith | None = None  # None: it takes no definitions
     load_outdated: bool = False  # also where other definitions are in force by now: then the ledger says so
     units_as_of: int = 0  # `unit_changes` when the units of its series were read
+    registry_as_of: int = 0  # `registry_version` at the same time
 
     def without(self, sources: set[str]) -> "Outcome":
         """The same without the micro-batches of these names."""

@@ -79,7 +79,7 @@ def prepare(
     decoded_at = time.perf_counter()
     if changes := _changes_of_unit(decoded.readings, routes, catalogue):
         catalogue.change_units(changes)
-    units_as_of = catalogue.unit_changes()
+    units_as_of, registry_as_of = catalogue.unit_changes(), catalogue.registry_version()
     readings, refusals = _validate(decoded, messages, source_of, routes, catalogue)
     readings, series, mismatched = _with_series(readings, routes, catalogue)
     says_nothing_new = thinned(readings, series.of, routes, source_of)
@@ -106,6 +106,7 @@ def prepare(
         definitions=decoded.definitions,
         decoded_with=stored.decoded_with(decoded.definitions),
         units_as_of=units_as_of,
+        registry_as_of=registry_as_of,
     )
 
 
@@ -230,6 +231,7 @@ class _SeriesOf:
 def _adds(seen: Seen, known: Series | None) -> bool:
     return (
         known is None
+        or not known.seen
         or (known.unit is None and seen.unit is not None)
         or known.conflicts != seen.conflicts
         or (len(known.units) < NOTED_UNITS and not set(seen.units) <= set(known.units))

@@ -1,33 +1,113 @@
-"""Sensors and places as people edit them: descriptions, limits, units, and the hierarchy of work units."""
+"""The registry: places, sensors and series as loads see them and people know them. Edited here, with a history."""
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
-from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
-from sensor_platform.database.tables import sensor, series, work_unit
+from sensor_platform.database.raw import statement
+from sensor_platform.database.tables import registry_change, sensor, series, work_unit
 from sensor_platform.errors import SensorPlatformError
+from sensor_platform.pipeline.declarations import Declaration
+from sensor_platform.pipeline.declare import PERSON, Change, declare
 from sensor_platform.pipeline.readings import find_sensor
-from sensor_platform.pipeline.series import Key, change_unit, look_up
-from sensor_platform.transformers.units import AS_IT_IS, conversion
+from sensor_platform.pipeline.registry_file import read_registry
+from sensor_platform.pipeline.series import look_up
 
-#: `series.unit_by` of a unit that was set by hand.
-PERSON = "a person"
+HISTORY = ("version", "at", "by", "source", "kind", "work_unit", "sensor", "metric", "before", "after")
 
 
 class UnknownSeriesError(SensorPlatformError):
     """The sensor has no such metric."""
 
 
-class WorkUnitError(SensorPlatformError):
-    """A work unit that is not there, or that would lie in itself."""
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import changed, or, in a dry run, would change."""
+
+    changes: list[Change]
+    dry_run: bool
+
+
+def import_registry(database: Database, path: Path, *, by: str, dry_run: bool = False) -> Imported:
+    """Makes the registry say what the file says: all of it, or nothing. The second time nothing changes.
+
+    Raises:
+        RegistryError: a sentence with file and line for each problem.
+    """
+    declarations = read_registry(path)
+    with database.connect() as connection:
+        changes = declare(connection, declarations, by=by, source=str(path))
+        if not dry_run:
+            connection.commit()
+    return Imported(changes, dry_run)
+
+
+def set_sensor(
+    database: Database,
+    name: str,
+    *,
+    description: str | None = None,
+    expected_interval_s: float | None = None,
+    metric: str | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    unit: str | None = None,
+    by: str = PERSON,
+) -> list[Change]:
+    """Sets what is given; a NaN takes a number away, an empty text a description. Another unit converts the stored
+    values, and the limits that stand; new limits are in the new unit.
+
+    Raises:
+        UnknownSensorError, UnknownSeriesError: there is no such sensor, or it has no such metric.
+        RegistryError: the minimum would be above the maximum.
+    """
+    of_sensor = {"description": description, "expected_interval_s": expected_interval_s}
+    of_series = {"unit": unit, "minimum": minimum, "maximum": maximum}
+    with database.begin() as connection:
+        subject = find_sensor(connection, name)
+        declarations = [Declaration(subject, _given(of_sensor))]
+        if said := _given(of_series):
+            key = (*subject, metric or "")
+            if not look_up(connection, [key]):
+                raise UnknownSeriesError(f"{'/'.join(subject)} has no metric {metric!r}")
+            declarations.append(Declaration(key, said))
+        return declare(connection, declarations, by=by)
+
+
+def set_work_unit(
+    database: Database,
+    name: str,
+    *,
+    level: str | None = None,
+    parent: str | None = None,
+    description: str | None = None,
+    by: str = PERSON,
+) -> list[Change]:
+    """Sets what is given of a place in the plant; an empty text takes it away. Places are made when new, `parent` too.
+
+    Raises:
+        RegistryError: it would lie in itself, or in a part of its kind.
+    """
+    said = _given({"level": level, "parent": parent, "description": description})
+    with database.begin() as connection:
+        return declare(connection, [Declaration((name,), said)], by=by)
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without what was not given; None for what is to be taken away."""
+    away = {name for name, value in fields.items() if value == "" or (isinstance(value, float) and math.isnan(value))}
+    return {name: None if name in away else value for name, value in fields.items() if value is not None}
 
 
 def list_series(database: Database) -> list[dict[str, Any]]:
-    """Every series with its sensor and place, by name."""
+    """Every series with its sensor and place, by name; `metric` is None for a declared sensor of which none is known.
+
+    `declared`: a person said something of the sensor. `seen`: a reading of it was registered.
+    """
     parent = work_unit.alias("parent")
     query = (
         sa.select(
@@ -40,9 +120,12 @@ def list_series(database: Database) -> list[dict[str, Any]]:
             series.c.conflicts,
             sensor.c.description,
             parent.c.name.label("parent"),
+            sensor.c.expected_interval_s,
+            sensor.c.declared_at.is_not(None).label("declared"),
+            sensor.c.first_seen_at.is_not(None).label("seen"),
         )
         .select_from(
-            series.join(sensor)
+            sensor.outerjoin(series)
             .join(work_unit, work_unit.c.id == sensor.c.work_unit_id)
             .outerjoin(parent, parent.c.id == work_unit.c.parent_id)
         )
@@ -52,83 +135,20 @@ def list_series(database: Database) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def set_sensor(
-    database: Database,
-    name: str,
-    *,
-    description: str | None = None,
-    metric: str | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    unit: str | None = None,
-) -> None:
-    """Sets what is given; a NaN limit takes the limit away. Another unit converts the stored values, and the limits
-    that stand; new limits are in the new unit.
-
-    Raises:
-        UnknownSensorError, UnknownSeriesError: there is no such sensor, or it has no such metric.
-    """
-    limits: dict[str, Any] = {
-        key: None if math.isnan(value) else value
-        for key, value in (("minimum", minimum), ("maximum", maximum))
-        if value is not None
-    }
-    with database.begin() as connection:
-        place, sensor_name = find_sensor(connection, name)
-        found = sa.select(sensor.c.id).join(work_unit)
-        found = found.where(work_unit.c.name == place, sensor.c.name == sensor_name)
-        sensor_id = connection.execute(found).scalar_one()
-        if description is not None:
-            connection.execute(sa.update(sensor).where(sensor.c.id == sensor_id).values(description=description))
-        if unit is not None:
-            _set_unit(connection, (place, sensor_name, metric or ""), unit)
-        if limits:
-            which = sa.and_(series.c.sensor_id == sensor_id, series.c.metric == metric)
-            if not connection.execute(sa.update(series).where(which).values(limits)).rowcount:
-                raise _no_metric(place, sensor_name, metric)
+def list_work_units(database: Database) -> list[dict[str, Any]]:
+    """Every place with its level, the one that holds it, its path from the top, and its own sensors, by path."""
+    with database.connect() as connection:
+        return [dict(row) for row in connection.execute(_WORK_UNITS).mappings()]
 
 
-def _set_unit(connection: sa.Connection, key: Key, unit: str) -> None:
-    # Before the look: no load may bring values of the old unit meanwhile.
-    locks.take(connection, locks.LOAD)
-    known = look_up(connection, [key]).get(key)
-    if known is None:
-        raise _no_metric(*key)
-    how = AS_IT_IS if known.unit is None else conversion(known.unit, unit)
-    if known.unit is None or isinstance(how, str):
-        # Nothing to convert by: a label. What named the old one is refused when its hours are loaded again.
-        how = AS_IT_IS
-    if known.unit is not None:
-        change_unit(connection, known, unit, how, by=PERSON)
-    connection.execute(sa.update(series).where(series.c.id == known.id).values(unit=unit, unit_by=PERSON))
+def history(database: Database, *, name: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    """What people changed, the newest first: of all, or of one place or sensor (`work_unit`, `work_unit/sensor`)."""
+    query = sa.select(*(registry_change.c[column] for column in HISTORY)).order_by(registry_change.c.id.desc())
+    if name is not None:
+        full = registry_change.c.work_unit + "/" + registry_change.c.sensor
+        query = query.where(sa.or_(registry_change.c.work_unit == name, full == name, registry_change.c.sensor == name))
+    with database.connect() as connection:
+        return [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
 
 
-def _no_metric(place: str, sensor_name: str, metric: str | None) -> UnknownSeriesError:
-    return UnknownSeriesError(f"{place}/{sensor_name} has no metric {metric!r}")
-
-
-def set_parent(database: Database, name: str, parent: str | None) -> None:
-    """Says which place holds work unit `name`; the place is made when it is new.
-
-    Raises:
-        WorkUnitError: there is no such work unit, or it would lie in itself.
-    """
-    with database.begin() as connection:
-        parent_id = None
-        if parent is not None:
-            connection.execute(insert(work_unit).values(name=parent).on_conflict_do_nothing())
-            parent_id = connection.execute(sa.select(work_unit.c.id).where(work_unit.c.name == parent)).scalar_one()
-            if name in _places_above(connection, parent_id):
-                raise WorkUnitError(f"work unit {name!r} cannot lie in {parent!r}: that lies in {name!r}")
-        update = sa.update(work_unit).where(work_unit.c.name == name).values(parent_id=parent_id)
-        if not connection.execute(update).rowcount:
-            raise WorkUnitError(f"there is no work unit {name!r}; `sensor-platform sensors list` shows them")
-
-
-def _places_above(connection: sa.Connection, work_unit_id: int) -> set[str]:
-    """The names of this place and of all that hold it."""
-    base = sa.select(work_unit.c.id, work_unit.c.name, work_unit.c.parent_id).where(work_unit.c.id == work_unit_id)
-    above = base.cte("above", recursive=True)
-    step = sa.select(work_unit.c.id, work_unit.c.name, work_unit.c.parent_id)
-    above = above.union(step.join(above, work_unit.c.id == above.c.parent_id))
-    return set(connection.execute(sa.select(above.c.name)).scalars())
+_WORK_UNITS = statement("sensor_platform.pipeline", "work_units")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from sensor_platform.database import locks
 from sensor_platform.database.raw import statement
-from sensor_platform.database.tables import unit_change
+from sensor_platform.database.tables import registry_change, unit_change
 from sensor_platform.transformers.units import Conversion
 
 #: A little less than a float holds.
@@ -34,6 +34,7 @@ class Series:
     conflicts: str
     unit_by: str | None = None
     units: tuple[str, ...] = ()
+    seen: bool = True  # False: its sensor was declared, and no reading of it has been registered
 
     def place_of(self, unit: str | None) -> int:
         """What a reading that named `unit` keeps of it: a place from 1; 0 for none, -1 where it is not noted."""
@@ -71,7 +72,7 @@ def look_up(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, Serie
     rows = connection.execute(_LOOK_UP, _columns(list(keys)))
     return {
         (row.work_unit, row.sensor, row.metric): Series(
-            row.id, row.unit, row.minimum, row.maximum, row.conflicts, row.unit_by, tuple(row.units)
+            row.id, row.unit, row.minimum, row.maximum, row.conflicts, row.unit_by, tuple(row.units), row.seen
         )
         for row in rows
     }
@@ -87,6 +88,7 @@ def register(connection: sa.Connection, seen: Sequence[Seen]) -> None:
         "units": [one.unit for one in ordered],
         "units_by": [one.unit_by for one in ordered],
         "conflicts": [one.conflicts for one in ordered],
+        "is_seen": True,
     }
     for step in _REGISTER:
         connection.execute(step, parameters)
@@ -121,6 +123,12 @@ def unit_changes(connection: sa.Connection) -> int:
     return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(unit_change.c.id), 0))).scalar_one())
 
 
+def registry_version(connection: sa.Connection) -> int:
+    """Grows whenever a person changes the registry, in the transaction of the change, under the load's lock."""
+    newest = sa.select(sa.func.coalesce(sa.func.max(registry_change.c.version), 0))
+    return int(connection.execute(newest).scalar_one())
+
+
 def _columns(keys: Sequence[Key]) -> dict[str, list[str]]:
     work_units, sensors, metrics = zip(*keys, strict=True)
     return {"work_units": list(work_units), "sensors": list(sensors), "metrics": list(metrics)}
@@ -140,5 +148,12 @@ _CHANGE_UNIT = statement("sensor_platform.pipeline", "change_unit")
 _RENAME_UNIT = statement("sensor_platform.pipeline", "rename_unit")
 _REGISTER = [
     statement("sensor_platform.pipeline", name)
-    for name in ("register_work_units", "register_sensors", "register_series", "lock_series", "update_series")
+    for name in (
+        "register_work_units",
+        "register_sensors",
+        "see_sensors",
+        "register_series",
+        "lock_series",
+        "update_series",
+    )
 ]

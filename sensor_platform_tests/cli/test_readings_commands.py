@@ -198,7 +198,7 @@ def test_dead_letters(loaded: Shell) -> None:
 
 def test_sensors(loaded: Shell) -> None:
     assert loaded("sensors", "set", "p1", "--metric", "value", "--maximum", "9").exit_code == 0
-    assert loaded("sensors", "work-unit", "press", "--parent", "hall").exit_code == 0
+    assert loaded("work-units", "set", "press", "--parent", "hall").exit_code == 0
     (row,) = loaded.json("sensors", "list", "--json")
     assert (row["maximum"], row["parent"], row["unit"]) == (9.0, "hall", "bar")
     assert loaded("sensors", "set", "p1", "--maximum", "9").exit_code == 2

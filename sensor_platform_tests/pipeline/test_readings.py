@@ -13,10 +13,9 @@ from sensor_platform.pipeline.read_out import read_metrics
 from sensor_platform.pipeline.readings import UnknownSensorError, trace
 from sensor_platform.pipeline.registry import (
     UnknownSeriesError,
-    WorkUnitError,
     list_series,
-    set_parent,
     set_sensor,
+    set_work_unit,
 )
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import LocalStaging
@@ -103,8 +102,7 @@ def test_sensors_and_places_are_edited(database: Database, staging: LocalStaging
     stage(staging, "a", [value(1)])
     load(staging, database)
     set_sensor(database, "p1", description="the left one", metric="value", minimum=0.5, maximum=9, unit="bar")
-    set_parent(database, "press", "hall 1")
-    set_parent(database, "hall 1", "site")
+    set_work_unit(database, "press", parent="hall 1")
     assert list_series(database) == [
         {
             "work_unit": "press",
@@ -116,15 +114,14 @@ def test_sensors_and_places_are_edited(database: Database, staging: LocalStaging
             "conflicts": "all",
             "description": "the left one",
             "parent": "hall 1",
+            "expected_interval_s": None,
+            "declared": True,
+            "seen": True,
         }
     ]
     set_sensor(database, "p1", metric="value", minimum=float("nan"))
     assert list_series(database)[0]["minimum"] is None
     with pytest.raises(UnknownSeriesError, match="press/p1 has no metric 'speed'"):
         set_sensor(database, "p1", metric="speed", unit="rpm")
-    with pytest.raises(WorkUnitError, match="cannot lie in"):
-        set_parent(database, "site", "press")
-    with pytest.raises(WorkUnitError, match="no work unit 'nowhere'"):
-        set_parent(database, "nowhere", None)
-    set_parent(database, "press", None)
+    set_work_unit(database, "press", parent="")
     assert list_series(database)[0]["parent"] is None

@@ -1,0 +1,92 @@
+"""What people say of work units, sensors and series: a thing a declaration, whether a file or a command says it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat
+
+from sensor_platform.errors import SensorPlatformError
+from sensor_platform.transformers.judge import MAX_NAME_CHARACTERS
+from sensor_platform.transformers.numbers import is_storable
+
+#: (work unit), (work unit, sensor) or (work unit, sensor, metric)
+Subject = tuple[str, ...]
+KINDS = ("work_unit", "sensor", "series")
+#: From the whole to its parts. A level of another name is a plant's own, and may lie anywhere.
+LEVELS = ("enterprise", "site", "area", "line", "cell")
+
+
+class RegistryError(SensorPlatformError):
+    """The registry cannot become what was said, and nothing of it was changed. `problems`: a sentence each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """`says`: field -> value, None: it is taken away. A field that is not in it stays as it is."""
+
+    subject: Subject
+    says: Mapping[str, Any]
+    line: int | None = None
+
+    @property
+    def kind(self) -> str:
+        return KINDS[len(self.subject) - 1]
+
+
+def spelled(subject: Subject) -> str:
+    """For people: `press`, `press/oil`, `press/oil temperature`."""
+    return "/".join(subject[:2]) + "".join(f" {metric}" for metric in subject[2:])
+
+
+def _storable(text: str) -> str:
+    if not is_storable(text):
+        raise ValueError("it holds U+0000 or a lone surrogate, which PostgreSQL cannot store")
+    return text
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_storable)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS), AfterValidator(_storable)]
+
+
+class Entry(BaseModel):
+    """What an entry of a file may say: fields beside its identity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def says(self, *identity: str) -> dict[str, Any]:
+        """The fields that it names, without those of its identity."""
+        return {name: getattr(self, name) for name in self.model_fields_set - set(identity)}
+
+
+class WorkUnitEntry(Entry):
+    work_unit: Name
+    level: Text | None = None
+    parent: Name | None = None
+    description: Text | None = None
+
+
+class MetricEntry(Entry):
+    metric: Name
+    unit: Name = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class SensorEntry(Entry):
+    work_unit: Name
+    sensor: Name
+    description: Text | None = None
+    expected_interval_s: PositiveFloat | None = None
+    metrics: tuple[MetricEntry, ...] = ()
+
+
+class RegistryEntry(Entry):
+    """A whole file."""
+
+    work_units: tuple[WorkUnitEntry, ...] = ()
+    sensors: tuple[SensorEntry, ...] = ()

@@ -1,0 +1,219 @@
+"""Declarations into the tables: all of them or none, each change a row of history.
+
+Under the load's lock: a load that was prepared by what stood before finds another version of the registry when its turn
+comes, and is prepared again. Loads register what they see without that lock; rows are made and locked in their order.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from sensor_platform.database import locks
+from sensor_platform.database.raw import statement
+from sensor_platform.database.tables import registry_change, sensor, series, work_unit
+from sensor_platform.pipeline.declarations import (
+    KINDS,
+    LEVELS,
+    Declaration,
+    RegistryError,
+    Subject,
+    spelled,
+)
+from sensor_platform.pipeline.series import Key, change_unit, look_up, registry_version
+from sensor_platform.transformers.units import AS_IT_IS, conversion
+
+#: `series.unit_by` of a unit that was set by hand.
+PERSON = "a person"
+TABLES = (work_unit, sensor, series)
+
+#: A problem, and the line that it is in.
+_Problem = tuple[int | None, str]
+#: Subject -> id and fields
+_Standing = dict[Subject, tuple[int, dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The fields of a subject that are others than before; `before` is empty where it was not there."""
+
+    subject: Subject
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return KINDS[len(self.subject) - 1]
+
+
+def declare(
+    connection: sa.Connection, declarations: Sequence[Declaration], *, by: str, source: str | None = None
+) -> list[Change]:
+    """Makes the registry say what `declarations` say, and returns what changed. The caller commits, or not.
+
+    A unit converts the stored values and the limits that stand; new limits are in the new unit.
+
+    Raises:
+        RegistryError: it cannot be so, with a sentence for each problem. The caller must not commit.
+    """
+    locks.take(connection, locks.LOAD)
+    subjects = _with_places(declarations)
+    before = _standing(connection, subjects)
+    _register(connection, subjects)
+    _declare_sensors(connection, subjects)
+    _set_units(connection, declarations)
+    _set_fields(connection, declarations, _standing(connection, subjects))
+    after = _standing(connection, subjects)
+    problems = [*_misplaced(connection, declarations), *_contradictory(declarations, after)]
+    if problems:
+        raise RegistryError(_told(line, sentence, source) for line, sentence in problems)
+    changes = list(_changes(before, after))
+    if changes:
+        version = registry_version(connection) + 1
+        rows = [_row(change, version=version, by=by, source=source) for change in changes]
+        connection.execute(sa.insert(registry_change), rows)
+    return changes
+
+
+def _with_places(declarations: Sequence[Declaration]) -> set[Subject]:
+    """All that is named: the sensor of a series too, its place, and the places that hold places."""
+    named = {one.subject[:size] for one in declarations for size in range(1, len(one.subject) + 1)}
+    return named | {(one.says["parent"],) for one in declarations if one.says.get("parent") is not None}
+
+
+def _columns(subjects: Collection[Subject], size: int) -> dict[str, Any]:
+    rows = sorted(subject for subject in subjects if len(subject) == size)
+    names = ("work_units", "sensors", "metrics")[:size]
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+def _standing(connection: sa.Connection, subjects: Collection[Subject]) -> _Standing:
+    found: _Standing = {}
+    for size, query in enumerate(_STANDING, start=1):
+        for row in connection.execute(query, _columns(subjects, size)).mappings():
+            subject = tuple(row[name] for name in ("work_unit", "sensor", "metric")[:size])
+            found[subject] = (row["id"], {name: row[name] for name in row if name not in _IDENTITY})
+    return found
+
+
+def _register(connection: sa.Connection, subjects: Collection[Subject]) -> None:
+    """Makes what is not there, in the order in which loads do, and locks what is."""
+    sensors, named = _columns(subjects, 2), _columns(subjects, 3)
+    nothing = [None] * len(named["metrics"])
+    connection.execute(_REGISTER_WORK_UNITS, _columns(subjects, 1))
+    connection.execute(_REGISTER_SENSORS, {**sensors, "is_seen": False})
+    connection.execute(_LOCK_SENSORS, sensors)
+    policy = ["all"] * len(nothing)
+    connection.execute(_REGISTER_SERIES, {**named, "units": nothing, "units_by": nothing, "conflicts": policy})
+    connection.execute(_LOCK_SERIES, named)
+
+
+def _declare_sensors(connection: sa.Connection, subjects: Collection[Subject]) -> None:
+    for id_, fields in _standing(connection, {one for one in subjects if len(one) == 2}).values():
+        if not fields["declared"]:
+            connection.execute(sa.update(sensor).where(sensor.c.id == id_).values(declared_at=sa.func.now()))
+
+
+def _set_units(connection: sa.Connection, declarations: Sequence[Declaration]) -> None:
+    wanted = {(w, s, m): one.says["unit"] for one in declarations if "unit" in one.says for w, s, m in [one.subject]}
+    for key, known in sorted(look_up(connection, list(wanted)).items()):
+        if (known.unit, known.unit_by) != (wanted[key], PERSON):
+            _set_unit(connection, key, wanted[key])
+
+
+def _set_unit(connection: sa.Connection, key: Key, unit: str) -> None:
+    known = look_up(connection, [key])[key]
+    how = AS_IT_IS if known.unit is None else conversion(known.unit, unit)
+    if isinstance(how, str):
+        # Nothing to convert by: a label. What named the old one is refused when its hours are loaded again.
+        how = AS_IT_IS
+    if known.unit not in (None, unit):
+        change_unit(connection, known, unit, how, by=PERSON)
+    connection.execute(sa.update(series).where(series.c.id == known.id).values(unit=unit, unit_by=PERSON))
+
+
+def _set_fields(connection: sa.Connection, declarations: Sequence[Declaration], standing: _Standing) -> None:
+    for one in declarations:
+        id_, fields = standing[one.subject]
+        said = {name: value for name, value in one.says.items() if name != "unit" and fields[name] != value}
+        if "parent" in said:
+            parent = said.pop("parent")
+            said["parent_id"] = None if parent is None else standing[(parent,)][0]
+        if said:
+            table = TABLES[len(one.subject) - 1]
+            connection.execute(sa.update(table).where(table.c.id == id_).values(said))
+
+
+def _misplaced(connection: sa.Connection, declarations: Sequence[Declaration]) -> Iterator[_Problem]:
+    """Work units that would lie in themselves, or in a part of their kind."""
+    lines = {one.subject[0]: one.line for one in declarations if one.kind == "work_unit"}
+    if not lines:
+        return
+    parent = work_unit.alias("parent")
+    query = sa.select(work_unit.c.name, work_unit.c.level, parent.c.name.label("parent"))
+    query = query.select_from(work_unit.outerjoin(parent, parent.c.id == work_unit.c.parent_id))
+    places = {row.name: row for row in connection.execute(query)}
+    told: set[str] = set()
+    for name, line in lines.items():
+        above = _above(name, {place: row.parent for place, row in places.items()})
+        if name in above and not told & {name, *above}:
+            told |= {name, *above}
+            where = above[0]
+            yield line, f"work unit {name!r} cannot lie in {where!r}: that lies in {name!r}, or is it"
+    for name, row in places.items():
+        if row.parent is None or not {name, row.parent} & lines.keys():
+            continue
+        level, holder = row.level, places[row.parent].level
+        if level in LEVELS and holder in LEVELS and LEVELS.index(level) < LEVELS.index(holder):
+            line = lines.get(name, lines.get(row.parent))
+            yield line, f"work unit {name!r} is of level {level}, and cannot lie in {row.parent!r} of level {holder}"
+
+
+def _above(name: str, parents: dict[str, str | None]) -> list[str]:
+    """The places that hold `name`, up to the first that comes twice."""
+    found: list[str] = []
+    parent = parents.get(name)
+    while parent is not None and parent not in found:
+        found.append(parent)
+        parent = parents.get(parent)
+    return found
+
+
+def _contradictory(declarations: Sequence[Declaration], after: _Standing) -> Iterator[_Problem]:
+    for one in declarations:
+        _, fields = after[one.subject]
+        least, greatest = fields.get("minimum"), fields.get("maximum")
+        if least is not None and greatest is not None and least > greatest:
+            yield one.line, f"{spelled(one.subject)}: the minimum {least} is above the maximum {greatest}"
+
+
+def _told(line: int | None, sentence: str, source: str | None) -> str:
+    return sentence if line is None or source is None else f"{source}:{line}: {sentence}"
+
+
+def _changes(before: _Standing, after: _Standing) -> Iterator[Change]:
+    for subject, (_, fields) in sorted(after.items()):
+        if subject not in before:
+            yield Change(subject, {}, {name: value for name, value in fields.items() if value is not None})
+            continue
+        _, were = before[subject]
+        changed = [name for name, value in fields.items() if were[name] != value]
+        if changed:
+            yield Change(subject, {name: were[name] for name in changed}, {name: fields[name] for name in changed})
+
+
+def _row(change: Change, *, version: int, by: str, source: str | None) -> dict[str, Any]:
+    names = dict(zip(_NAMES, (*change.subject, None, None), strict=False))
+    what = {"kind": change.kind, "before": change.before, "after": change.after}
+    return {"version": version, "by": by, "source": source, **names, **what}
+
+
+_NAMES = ("work_unit", "sensor", "metric")
+_IDENTITY = (*_NAMES, "id")
+_STANDING = [statement("sensor_platform.pipeline", f"standing_{name}") for name in ("work_units", "sensors", "series")]
+_REGISTER_WORK_UNITS = statement("sensor_platform.pipeline", "register_work_units")
+_REGISTER_SENSORS = statement("sensor_platform.pipeline", "register_sensors")
+_REGISTER_SERIES = statement("sensor_platform.pipeline", "register_series")
+_LOCK_SENSORS = statement("sensor_platform.pipeline", "lock_sensors")
+_LOCK_SERIES = statement("sensor_platform.pipeline", "lock_series")
