@@ -17,6 +17,8 @@ from sensor_platform.database.tables import (
     dead_letter,
     health,
     ledger,
+    registry_change,
+    sensor,
     sparkplug_node,
 )
 from sensor_platform.errors import ObjectStoreError, StagingUnavailableError
@@ -51,6 +53,8 @@ SPARKPLUG_GAPS = "sparkplug_gaps"
 SPARKPLUG_GAPS_TOTAL = "sparkplug_gaps_total"
 #: Of use only beside an earlier value of their own.
 COUNTERS = (MESSAGES_TOTAL, SPARKPLUG_GAPS_TOTAL)
+SENSORS_UNDECLARED = "sensors_undeclared"
+SENSORS_NEVER_SEEN = "sensors_never_seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ def measure(database: "Database", staging: "Staging", *, now: datetime) -> list[
             *_sparkplug_gaps(connection, now=now),
             lag,
             Figure(FRESHNESS, PLATFORM, _freshness_s(connection, now=now)),
+            *_strangers(connection),
         ]
 
 
@@ -224,6 +229,19 @@ def _staging_lag_s(database: "Database", staging: "Staging", *, now: datetime) -
     except ObjectStoreError:
         return None
     return 0.0 if sealed_at is None else max((now - sealed_at).total_seconds(), 0.0)
+
+
+def _strangers(connection: sa.Connection) -> Iterator[Figure]:
+    """Sensors that were seen and that nobody declared, and the other way round; None before a registry is imported:
+    nobody has said yet which sensors there should be."""
+    is_imported = sa.select(registry_change.c.id).where(registry_change.c.source.is_not(None)).exists()
+    declared, seen = sensor.c.declared_at.is_not(None), sensor.c.first_seen_at.is_not(None)
+    query = sa.select(
+        sa.select(is_imported).scalar_subquery(), *(sa.func.count().filter(which) for which in (~declared, ~seen))
+    )
+    imported, undeclared, unseen = connection.execute(query.select_from(sensor)).one()
+    yield Figure(SENSORS_UNDECLARED, PLATFORM, float(undeclared) if imported else None)
+    yield Figure(SENSORS_NEVER_SEEN, PLATFORM, float(unseen) if imported else None)
 
 
 def _freshness_s(connection: sa.Connection, *, now: datetime) -> float | None:

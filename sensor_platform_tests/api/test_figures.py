@@ -10,6 +10,7 @@ from sensor_platform.health.alerts import evaluate
 from sensor_platform.health.figures import Figure, record
 from sensor_platform.health.rules import Condition
 from sensor_platform.pipeline.process import process
+from sensor_platform.pipeline.registry import set_work_unit
 from sensor_platform.settings import Settings
 from sensor_platform_tests.api.served import Served
 from sensor_platform_tests.health.test_figures import beat
@@ -98,3 +99,21 @@ def test_the_last_value_of_each_series_is_served_with_its_age(served: Served, se
     assert served.http.get("/api/last", params={"metric": "other"}).json() == []
     unknown = served.http.get("/api/last", params={"sensor": "nobody"})
     assert (unknown.status_code, "nobody" in unknown.json()["error"]["what"]) == (404, True)
+
+
+def test_the_registry_is_served_to_read(served: Served, settings: Settings) -> None:
+    context = served.context
+    stage(context.staging, "c0-a-1", [value(1.0, unit="bar")])
+    process(context.staging, context.database, context.routes, settings=settings)
+    set_work_unit(context.database, "press", level="cell", parent="hall", by="eve")
+    (row,) = served.http.get("/api/sensors", params={"declared": False}).json()
+    assert (row["work_unit"], row["sensor"], row["metric"], row["unit"]) == ("press", "p1", "value", "bar")
+    assert served.http.get("/api/sensors", params={"seen": False}).json() == []
+    places = served.http.get("/api/work-units").json()
+    assert [(place["path"], place["level"], place["sensors"]) for place in places] == [
+        ("hall", None, 0),
+        ("hall / press", "cell", 1),
+    ]
+    newest, _ = served.http.get("/api/registry/history").json()
+    assert (newest["work_unit"], newest["by"], newest["after"]) == ("press", "eve", {"level": "cell", "parent": "hall"})
+    assert served.http.get("/api/registry/history", params={"name": "oven"}).json() == []

@@ -201,8 +201,46 @@ def test_sensors(loaded: Shell) -> None:
     assert loaded("work-units", "set", "press", "--parent", "hall").exit_code == 0
     (row,) = loaded.json("sensors", "list", "--json")
     assert (row["maximum"], row["parent"], row["unit"]) == (9.0, "hall", "bar")
+    assert loaded("work-units", "list").stdout.split("\n")[2].split() == ["hall", "/", "press", "1"]
+    assert [row["parent"] for row in loaded.json("work-units", "list", "--json")] == [None, "hall"]
+    assert loaded("work-units", "set", "press").exit_code == 2
+    assert [row["after"] for row in loaded.json("sensors", "history", "p1", "--json")] == [
+        {"maximum": 9.0},
+        {"declared": True},
+    ]
     assert loaded("sensors", "set", "p1", "--maximum", "9").exit_code == 2
     assert loaded("sensors", "set", "p1").exit_code == 2
+
+
+def test_a_registry_is_imported_and_exported(loaded: Shell, tmp_path: Path) -> None:
+    assert "p1" in loaded("sensors", "list", "--undeclared").stdout
+    table = tmp_path / "plant.csv"
+    table.write_text("work_unit,level,sensor,metric,minimum\npress,cell,p1,value,0.5\npress,,p2,,\n")
+    would = loaded("sensors", "import", str(table), "--dry-run")
+    assert would.stdout.splitlines() == [
+        "changed: work unit press: level - -> cell",
+        "changed: sensor press/p1: declared False -> True",
+        "changed: series press/p1 value: minimum - -> 0.5",
+        "new: sensor press/p2: declared True",
+    ]
+    assert would.stderr == "4 changes would be made.\n"
+    done = loaded.json("sensors", "import", str(table), "--json")
+    assert (done["dry_run"], len(done["changes"])) == (False, 4)
+    assert done["changes"][0] == {
+        "kind": "work_unit",
+        "work_unit": "press",
+        "before": {"level": None},
+        "after": {"level": "cell"},
+    }
+    assert loaded.json("sensors", "list", "--undeclared", "--json") == []
+    assert [row["sensor"] for row in loaded.json("sensors", "list", "--never-seen", "--json")] == ["p2"]
+    for form in ("yaml", "csv"):
+        export = tmp_path / f"out.{form}"
+        export.write_text(loaded("sensors", "export", "--format", form).stdout)
+        assert loaded.json("sensors", "import", str(export), "--json")["changes"] == []
+    table.write_text("work_unit,sensor\n,p1\n")
+    failed = loaded("sensors", "import", str(table))
+    assert str(failed.exception) == f"{table}:2: a sensor without a work_unit"
 
 
 def test_db_upgrade_makes_the_tables(database_url: str, home: Path) -> None:

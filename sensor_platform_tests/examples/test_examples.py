@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sensor_platform.database.engine import Database
+from sensor_platform.pipeline.registry import import_registry, list_work_units
 from sensor_platform.simulator.recording import Recording
 from sensor_platform_tests.conftest import Broker
 
@@ -44,3 +46,9 @@ def test_the_extract_can_be_replayed() -> None:
         rows = list(recording)
     assert len(rows) == 180
     assert recording.texts == 0
+
+
+def test_the_registry_can_be_imported(database: Database) -> None:
+    imported = import_registry(database, EXAMPLES / "registry.yaml", by="a test")
+    assert len(imported.changes) == 7
+    assert [row["path"] for row in list_work_units(database)][-1] == "acme / springfield / hall-1 / line-1 / nab"

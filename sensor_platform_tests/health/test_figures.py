@@ -23,9 +23,11 @@ from sensor_platform.embedded.status import status
 from sensor_platform.errors import ObjectStoreError
 from sensor_platform.health.figures import KEEP, Figure, latest, measure, record
 from sensor_platform.health.rules import rules
+from sensor_platform.pipeline.registry import import_registry
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import LocalStaging
+from sensor_platform_tests.pipeline.staged import load as load_staged
 from sensor_platform_tests.pipeline.staged import stage, value
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -271,3 +273,15 @@ def test_the_latest_figures_are_one_a_subject(database: Database) -> None:
     record(database, [Figure("x", "a", 3)], now=ago(seconds=10))
     assert latest(database, now=NOW, within=timedelta(minutes=1)) == [Figure("x", "a", 3), Figure("x", "b", 2)]
     assert latest(database, now=NOW, within=timedelta(seconds=30)) == [Figure("x", "a", 3)]
+
+
+def test_sensors_that_the_registry_lacks_and_those_that_it_alone_knows(database: Database, tmp_path: Path) -> None:
+    staging = LocalStaging(tmp_path / "staging")
+    stage(staging, "a", [value(1)])
+    load_staged(staging, database)
+    strangers = [Figure(name, "platform", None) for name in ("sensors_undeclared", "sensors_never_seen")]
+    assert measure(database, staging, now=NOW)[-2:] == strangers
+    path = tmp_path / "plant.csv"
+    path.write_text("work_unit,sensor\npress,p2\npress,p3\n")
+    import_registry(database, path, by="eve")
+    assert [figure.value for figure in measure(database, staging, now=NOW)[-2:]] == [1.0, 2.0]
