@@ -29,6 +29,7 @@ from sensor_platform.database.tables import (
     metrics_minute,
 )
 from sensor_platform.pipeline.mode import Mode
+from sensor_platform.pipeline.reconciliation import MOST_DAYS, Day
 
 LEVELS = ("minute", "hour", "day")
 
@@ -46,10 +47,14 @@ _MAKE_RECOMPUTED = sa.text(
 
 @dataclass(frozen=True, slots=True)
 class RollupReport:
-    """Rows made, by level, and buckets looked at, in all: more than rows where a bucket became empty."""
+    """Rows made, by level, and buckets looked at, in all: more than rows where a bucket became empty.
+
+    days: some of the days that were made anew, by chance, each a series and its start.
+    """
 
     rows: dict[str, int] = field(default_factory=dict)
     buckets: int = 0
+    days: list[Day] = field(default_factory=list)
 
 
 def changed_days(database: Database) -> list[date]:
@@ -66,6 +71,7 @@ def roll_up(
     start = datetime.combine(first, time(), UTC)
     end = datetime.combine(last, time(), UTC) + timedelta(days=1)
     buckets, rows = 0, {}
+    days: list[Day] = []
     for level in sorted(levels, key=LEVELS.index):
         with database.begin() as connection:
             locks.take(connection, locks.ROLLUP)
@@ -74,7 +80,9 @@ def roll_up(
             if mode is Mode.AGAIN:
                 buckets += _take_all(connection, level, start, end)
             rows[level] = _recompute(connection, level, start, end)
-    return RollupReport(rows, buckets)
+            if level == "day":
+                days = _some_days(connection)
+    return RollupReport(rows, buckets, days)
 
 
 def _take_marks(connection: sa.Connection, level: str, start: datetime, end: datetime) -> int:
@@ -115,6 +123,11 @@ def _recompute(connection: sa.Connection, level: str, start: datetime, end: date
         ).distinct()
         connection.execute(sa.insert(changed_bucket).from_select(["level", "series", "bucket"], marks))
     return rows
+
+
+def _some_days(connection: sa.Connection) -> list[Day]:
+    query = sa.select(_recomputed.c.series, _recomputed.c.bucket).order_by(sa.func.random()).limit(MOST_DAYS)
+    return [(series, day) for series, day in connection.execute(query)]
 
 
 def _insert(connection: sa.Connection, statement: sa.Insert) -> int:

@@ -3,10 +3,13 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg import sql
 
 from sensor_platform.database.engine import Database
+from sensor_platform.pipeline import rollups
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.rollups import changed_days, roll_up
 from sensor_platform.staging.store import LocalStaging
@@ -96,6 +99,38 @@ def test_only_marked_buckets_are_made_again_unless_all_are(database: Database, s
     roll_up(database, first=DAY, last=DAY, mode=Mode.AGAIN)
     assert [row[4] for row in table(database, "metrics_minute")] == [4.0, 2.0]
     assert [row[4] for row in table(database, "metrics_hourly")] == [6.0]
+
+
+def test_a_load_that_commits_during_a_rollup_leaves_its_mark(
+    database: Database, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(staging, "a", [value(1, NINE)])
+    load(staging, database)
+    recompute = rollups._recompute
+
+    def after_a_load(*arguments: Any) -> int:
+        monkeypatch.undo()
+        stage(staging, "b", [value(2, NINE)], first_sequence=2)
+        load(staging, database)
+        return recompute(*arguments)
+
+    monkeypatch.setattr(rollups, "_recompute", after_a_load)  # between the marks and what is made of them
+    roll_up(database, first=DAY, last=DAY)
+    assert changed_days(database) == [DAY]
+    roll_up(database, first=DAY, last=DAY)
+    assert [row[1] for row in table(database, "metrics_daily")] == [2]
+    assert changed_days(database) == []
+
+
+def test_a_rollup_that_fails_leaves_its_marks(
+    database: Database, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(staging, "a", [value(1, NINE)])
+    load(staging, database)
+    monkeypatch.setitem(rollups._MAKE, "minute", sql.SQL("SELECT 1 / 0"))
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        roll_up(database, first=DAY, last=DAY)
+    assert changed_days(database) == [DAY]
 
 
 def test_days_outside_are_left_alone_and_levels_may_wait(database: Database, staging: LocalStaging) -> None:

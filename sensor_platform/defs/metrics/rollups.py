@@ -16,6 +16,7 @@ from sensor_platform.defs.partitions import event_days
 from sensor_platform.defs.resources import Platform
 
 if TYPE_CHECKING:
+    from sensor_platform.pipeline.reconciliation import Reconciliation
     from sensor_platform.pipeline.rollups import RollupReport
 
 POOL = "rollups"
@@ -56,9 +57,18 @@ specs = [
 ]
 
 
+MATCHES_READINGS = dg.AssetCheckSpec(
+    "rollups_match_readings",
+    asset=names.METRICS_DAILY,
+    description="Of some of the days just made, and of some older ones, by chance: count, sum, least and greatest are "
+    "those of the readings. Days that are to be made anew are left out.",
+)
+
+
 @dg.multi_asset(
     name="rollups",
     specs=specs,
+    check_specs=[MATCHES_READINGS],
     partitions_def=event_days,
     backfill_policy=dg.BackfillPolicy.single_run(),
     can_subset=True,
@@ -66,8 +76,9 @@ specs = [
 )
 def rollups(
     context: dg.AssetExecutionContext, config: ModeConfig, platform: dg.ResourceParam[Platform]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Make the rollups of a range of event days."""
+    from sensor_platform.pipeline.reconciliation import reconcile
     from sensor_platform.pipeline.rollups import roll_up
 
     mode = mode_of(context.run, config)
@@ -81,10 +92,24 @@ def rollups(
     )
     for key, level in wanted.items():
         yield dg.MaterializeResult(asset_key=key, metadata={"mode": str(mode), **describe(report, level)})
+    if MATCHES_READINGS.key in context.selected_asset_check_keys:
+        yield matches_readings(reconcile(platform.database, made=report.days))
 
 
 def describe(report: "RollupReport", level: str) -> dict[str, int]:
     return {"rows": report.rows[level], "buckets": report.buckets}
+
+
+def matches_readings(found: "Reconciliation") -> dg.AssetCheckResult:
+    """The verdict on days that were held against their readings."""
+    return dg.AssetCheckResult(
+        asset_key=names.METRICS_DAILY,
+        check_name=MATCHES_READINGS.name,
+        passed=not found.differences,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(found.differences[:5]) or f"{found.days} days of series are what their readings say",
+        metadata={"days": found.days, "differences": len(found.differences)},
+    )
 
 
 def day_of(key: str) -> date:

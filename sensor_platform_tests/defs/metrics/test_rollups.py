@@ -70,3 +70,20 @@ def test_one_level_can_be_made_alone(platform: Platform, instance: DagsterInstan
     assert result.success
     assert rolled(platform, metrics_minute) == [(1, 2.0, 2.0)]
     assert rolled(platform, metrics_daily) == []
+
+
+def test_days_just_made_are_held_against_their_readings(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    load(platform, this_hour, 2.0, 4.0)
+    (evaluation,) = run(platform, instance).get_asset_check_evaluations()
+    assert evaluation.check_name == "rollups_match_readings"
+    assert (evaluation.passed, evaluation.metadata["days"].value) == (True, 1)
+    with platform.database.begin() as connection:
+        connection.execute(sa.update(metrics_daily).values(max=5))
+    # A run that makes nothing anew looks at older days all the same, and does not fail.
+    result = run(platform, instance, **{"sensor_platform/mode": "new"})
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert "max: metrics_daily says 5.0, the readings 4.0" in str(evaluation.description)
+    assert result.success
