@@ -97,7 +97,9 @@ def encoding_of(payload: bytes) -> str:
     """UTF-8, UTF-16 or UTF-32, as Python calls them: by the byte-order mark, which decoding then leaves out, or by
     where zeros stand in the first four bytes, since JSON begins with ASCII [RFC 4627, 3].
     """
-    return json.detect_encoding(payload)
+    encoding = json.detect_encoding(payload)
+    is_guessed = encoding.endswith(("-le", "-be"))
+    return "utf-8" if is_guessed and not payload[:4].lstrip(b"\0")[:1].isascii() else encoding
 
 
 def in_utf8(payload: bytes) -> bytes:

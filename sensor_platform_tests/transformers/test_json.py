@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensor_platform.errors import DEAD_LETTER_CODES
-from sensor_platform.transformers.json import Unreadable, parse
+from sensor_platform.transformers.json import Unreadable, encoding_of, parse
 from sensor_platform.transformers.numbers import is_storable
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads
 
@@ -152,6 +152,12 @@ def test_a_document_is_the_same_in_every_encoding_of_unicode(encoding: str, mark
         assert found.code == "invalid_encoding"
     else:
         assert repr(found) in (repr(parse(text.encode(), exactly=True)), repr(parse(text.encode())))
+
+
+@pytest.mark.parametrize("payload", [b"\xff\x00", b"\x00\xff\x00\x7b", b"\xe9\x00\x00\x00"])
+def test_zeros_beside_what_is_no_ascii_are_no_sign_of_utf_16(payload: bytes) -> None:
+    assert encoding_of(payload) == "utf-8"
+    assert codes(decode_payloads(payload)) == [(0, -1, "invalid_encoding")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-be"])
