@@ -53,3 +53,10 @@ CROSS JOIN LATERAL (
         CASE WHEN rollup.count > 0 THEN date_part('epoch', rollup.bucket + {length} - rollup.first_time) ELSE 0 END
             AS after
 ) AS seconds
+;
+COMMENT ON VIEW {view} IS 'Rollups by name, with deviation, time-weighted mean and the share of good readings';
+COMMENT ON COLUMN {view}.bucket IS 'start, UTC';
+COMMENT ON COLUMN {view}.stddev IS 'of the sample; null for fewer than two readings';
+COMMENT ON COLUMN {view}.time_weighted_mean IS 'each value holds until the next one; null where none is known';
+COMMENT ON COLUMN {view}.known_s IS 'seconds of the bucket in which a value is known';
+COMMENT ON COLUMN {view}.good_share IS 'of all its readings, those of bad quality included'
