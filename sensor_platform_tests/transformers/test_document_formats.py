@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensor_platform.errors import DEAD_LETTER_CODES
-from sensor_platform.pipeline import decode as decode_module
+from sensor_platform.pipeline import payloads as payloads_module
 from sensor_platform_tests.transformers.decoding import RECEIVED_US, codes, decode_payloads
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
@@ -147,14 +147,14 @@ def test_line_protocol_is_read_back(lines: list[tuple[str, dict[str, float]]]) -
 
 def test_what_unpacks_to_much_is_decoded_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    guarded = decode_module._decode_guarded
+    guarded = payloads_module._decode_guarded
 
     def counted(column: Any, route: Any) -> Any:
         sizes.append(sum(map(len, column.payloads)))
         return guarded(column, route)
 
-    monkeypatch.setattr(decode_module, "PIECE_BYTES", 30)
-    monkeypatch.setattr(decode_module, "_decode_guarded", counted)
+    monkeypatch.setattr(payloads_module, "PIECE_BYTES", 30)
+    monkeypatch.setattr(payloads_module, "_decode_guarded", counted)
     payloads = [gzip.compress(b'{"value": %d}' % number) for number in range(10)]
     decoded = decode_payloads(*payloads[:4], b"no gzip", *payloads[4:], compression="gzip")
     assert decoded.readings["message"].tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
