@@ -45,4 +45,12 @@ FROM (
         ORDER BY rollup.series ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
     )
 ) AS merged
-GROUP BY merged.work_unit, merged.metric, merged.unit, merged.bucket
+GROUP BY merged.work_unit, merged.metric, merged.unit, merged.bucket;
+
+COMMENT ON VIEW {view} IS 'Rollups of a work unit and of all work units that lie in it, by metric and unit';
+COMMENT ON COLUMN {view}.bucket IS 'start, UTC';
+COMMENT ON COLUMN {view}.sensors IS 'series with a row in the bucket';
+COMMENT ON COLUMN {view}.mean IS 'each reading weighs the same';
+COMMENT ON COLUMN {view}.stddev IS 'of the sample; null for fewer than two readings';
+COMMENT ON COLUMN {view}.time_weighted_mean IS 'each sensor weighs by the time for which its value is known';
+COMMENT ON COLUMN {view}.good_share IS 'of all its readings, those of bad quality included';

@@ -21,7 +21,3 @@ def upgrade() -> None:
     for level in ("minute", "hour", "day"):
         view, rollup = sql.Identifier(SCHEMA, f"work_unit_{level}"), sql.Identifier(SCHEMA, f"rollup_{level}")
         op.execute(sql.SQL(text).format(view=view, rollup=rollup).as_string())
-        of = sql.SQL("COMMENT ON VIEW {} IS {}").format(view, sql.Literal("Rollups of a place and of all places in it"))
-        op.execute(of.as_string())
-        of = sql.SQL("COMMENT ON VIEW {} IS {}").format(rollup, sql.Literal("Rollups of each series, by name"))
-        op.execute(of.as_string())
