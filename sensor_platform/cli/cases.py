@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sensor_platform.cli.connecting import as_json as json_option
-from sensor_platform.cli.field import from_dead_letter, from_staged, message_from
+from sensor_platform.cli.field import before_it, from_dead_letter, from_staged, message_from
 
 if TYPE_CHECKING:
     from sensor_platform.pipeline.cases import Verdict
@@ -33,8 +33,9 @@ def test(
     """Run the cases, or those below NAME, against the route file; exit 1 when one does not hold.
 
     A case is a folder: message.json (or .txt, .csv; .hex for bytes), case.json with topic and received_at, and
-    expected.json or error.txt. With --from-staged or --from-dead-letter a new one is written, called NAME: with what
-    the message becomes today, to be read, and mended where that is wrong.
+    expected.json or error.txt; what was received before it and says what it means stands in case.json. With
+    --from-staged or --from-dead-letter a new one is written, called NAME: with what the message becomes today, to be
+    read, and mended where that is wrong.
     """
     from sensor_platform.routes.file import load_routes, route_file
     from sensor_platform.settings import load_settings
@@ -92,7 +93,7 @@ def _write(
 ) -> None:
     from sensor_platform.cli.output import emit_json
     from sensor_platform.errors import SensorPlatformError
-    from sensor_platform.pipeline.cases import became_of
+    from sensor_platform.pipeline.cases import became_of, case_message_of
     from sensor_platform.pipeline.explain import explain
     from sensor_platform.routes.cases import write_case
 
@@ -100,18 +101,20 @@ def _write(
     if not folder.resolve().is_relative_to(root.resolve()):
         raise click.UsageError(f"NAME: {name} leads out of {root}")
     message = message_from(staged, dead_letter)
-    became = became_of(explain(message, routes, max_payload_bytes=settings.mqtt.max_payload_bytes))
+    size = settings.mqtt.max_payload_bytes
+    before = before_it(message, routes, size)
+    became = became_of(explain(message, routes, max_payload_bytes=size, before=before))
     try:
-        topic, at = message.topic.decode(), message.received_at
-        write_case(folder, topic=topic, payload=message.payload, received_at=at, retain=message.retain, became=became)
+        write_case(folder, case_message_of(message), became=became, before=list(map(case_message_of, before)))
     except UnicodeDecodeError as err:
         raise SensorPlatformError(f"the topic {message.topic!r} is not UTF-8: a case cannot hold it") from err
     except FileExistsError as err:
         raise SensorPlatformError(f"{folder}: there is such a case already: give another NAME") from err
     if as_json:
-        emit_json({"case": str(folder), **became})
+        emit_json({"case": str(folder), "before": len(before), **became})
     else:
         readings, refused = len(became["readings"]), len(became["refused"])
+        after = f", after {len(before)} that say what it means" if before else ""
         click.echo(
-            f"{folder}: written, with {readings} readings and {refused} refused, as of today. Read it.", err=True
+            f"{folder}: written{after}, with {readings} readings and {refused} refused, as of today. Read it.", err=True
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sensor_platform.cli.field import from_dead_letter, from_staged, message_from
+from sensor_platform.cli.field import before_it, from_dead_letter, from_staged, message_from
 
 if TYPE_CHECKING:
     from sensor_platform.pipeline.explain import Explanation
@@ -36,7 +36,9 @@ def decode(topic: str | None, staged: str | None, dead_letter: int | None, as_js
 
     message = _message(topic, staged, dead_letter)
     settings = load_settings()
-    found = explain(message, load_routes(settings), max_payload_bytes=settings.mqtt.max_payload_bytes)
+    routes, size = load_routes(settings), settings.mqtt.max_payload_bytes
+    before = before_it(message, routes, size) if message.staged_at is not None else ()
+    found = explain(message, routes, max_payload_bytes=size, before=before)
     if as_json:
         from sensor_platform.cli.output import emit_json
 

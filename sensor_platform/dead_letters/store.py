@@ -86,12 +86,14 @@ def message_of(database: Database, letter: int) -> OneMessage:
         UnknownLetterError: there is none of that id.
     """
     kept = dead_letter_message.c
-    query = sa.select(kept.topic, kept.payload, kept.received_at, kept.retain).select_from(_joined)
+    columns = (kept.topic, kept.payload, kept.received_at, kept.retain, kept.sequence, ledger.c.name)
+    query = sa.select(*columns).select_from(_joined)
     with database.connect() as connection:
         row = connection.execute(query.where(dead_letter.c.id == letter)).first()
     if row is None:
         raise UnknownLetterError(letter)
-    return OneMessage(bytes(row.topic), bytes(row.payload), row.received_at.astimezone(UTC), row.retain)
+    at, staged_at = row.received_at.astimezone(UTC), (row.name, row.sequence)
+    return OneMessage(bytes(row.topic), bytes(row.payload), at, row.retain, staged_at)
 
 
 def counts(database: Database) -> dict[str, int]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from sensor_platform.pipeline.explain import Explanation, explain
 from sensor_platform.pipeline.message import OneMessage
-from sensor_platform.routes.cases import Case, lines_of
+from sensor_platform.routes.cases import Case, CaseMessage
+from sensor_platform.routes.expected import lines_of
 from sensor_platform.routes.model import Routes
 from sensor_platform.transformers.contract import WHOLE_MESSAGE, Quality, Refusal
 from sensor_platform.transformers.times import iso
@@ -30,9 +31,20 @@ class Verdict:
 
 def judge(case: Case, routes: Routes, *, max_payload_bytes: int) -> Verdict:
     """Whether the message of `case` becomes what the case says, checks included."""
-    message = OneMessage(case.topic.encode(), case.payload, case.received_at, case.retain)
-    became = became_of(explain(message, routes, max_payload_bytes=max_payload_bytes))
+    before = [one_message_of(each) for each in case.before]
+    message = one_message_of(case.message)
+    became = became_of(explain(message, routes, max_payload_bytes=max_payload_bytes, before=before))
     return Verdict(case.name, tuple(differences(expected_of(case), became)))
+
+
+def one_message_of(message: CaseMessage) -> OneMessage:
+    topic = message.topic.encode("utf-8", "surrogatepass")
+    return OneMessage(topic, message.payload, message.received_at, message.retain)
+
+
+def case_message_of(message: OneMessage) -> CaseMessage:
+    """Raises UnicodeDecodeError where its topic is not UTF-8: a case cannot hold it."""
+    return CaseMessage(message.topic.decode(), message.payload, message.received_at, message.retain)
 
 
 def became_of(explanation: Explanation) -> Became:
@@ -55,8 +67,8 @@ def expected_of(case: Case) -> Became:
     """What a case asks for. A refusal is known by ordinal and code: its sentence may be worded better one day."""
     if case.error is not None:
         return {"readings": [], "refused": [{"ordinal": WHOLE_MESSAGE, "code": case.error}]}
-    refused = [{"ordinal": entry["ordinal"], "code": entry["code"]} for entry in case.expected.get("refused", [])]
-    expected = {"readings": case.expected.get("readings", []), "refused": refused}
+    refused = [{"ordinal": entry["ordinal"], "code": entry["code"]} for entry in case.expected["refused"]]
+    expected = {"readings": case.expected["readings"], "refused": refused}
     return {**expected, "ignored": True} if case.expected.get("ignored") else expected
 
 

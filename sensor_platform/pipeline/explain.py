@@ -3,8 +3,8 @@
 The verdict is that of `decode` and `validate`, which every message goes through; the steps only say how it came about.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,15 @@ import pyarrow as pa
 
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.pipeline.fields import conversions, fields
-from sensor_platform.pipeline.message import OneMessage
+from sensor_platform.pipeline.message import OneMessage, table_of
+from sensor_platform.pipeline.timeline import DefinitionsOf
 from sensor_platform.routes.filters import METRIC
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.routes.nearest import nearest
 from sensor_platform.transformers.compression import unpacked
 from sensor_platform.transformers.contract import Refusal
 from sensor_platform.transformers.custom import version_of
+from sensor_platform.transformers.definitions import Definitions
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.validation.contracts import with_contracts
 from sensor_platform.validation.readings import Validated, validate
@@ -46,18 +48,50 @@ class Explanation:
     ignored: bool
 
 
-def explain(message: OneMessage, routes: Routes, *, max_payload_bytes: int) -> Explanation:
-    """What `message` becomes with these routes. Limits and units that stand in the database are not asked."""
-    table = message.table()
-    decoded = decode(table, routes, max_payload_bytes=max_payload_bytes)
+def explain(
+    message: OneMessage,
+    routes: Routes,
+    *,
+    max_payload_bytes: int,
+    before: Sequence[OneMessage] = (),
+    definitions_of: DefinitionsOf = lambda _format: Definitions(),
+) -> Explanation:
+    """What `message` becomes with these routes. Limits and units that stand in the database are not asked.
+
+    before: messages of its micro-batch that were received before it; what becomes of them is not said. definitions_of:
+    what is known beforehand.
+    """
+    table = table_of([*before, message])
+    decoded = decode(table, routes, max_payload_bytes=max_payload_bytes, definitions_of=definitions_of)
     validated = check_alone(decoded, table, routes)
+    decoded, validated = _of_the_last(decoded, validated, len(before))
     return Explanation(
         route=decoded.route_of[0],
-        steps=tuple(_steps(message, routes, decoded, validated, max_payload_bytes)),
+        steps=(*_earlier(before), *_steps(message, routes, decoded, validated, max_payload_bytes)),
         readings=validated.accepted,
         refusals=sorted([*decoded.refusals, *validated.refusals], key=lambda refusal: refusal.ordinal),
         ignored=bool(decoded.ignored[0]),
     )
+
+
+def _of_the_last(decoded: DecodedMessages, validated: Validated, place: int) -> tuple[DecodedMessages, Validated]:
+    """What became of the message at `place` alone, as if it were the only one."""
+    readings = decoded.readings[decoded.readings["message"] == place]
+    last = replace(
+        decoded,
+        readings=readings.reset_index(drop=True).assign(message=0),
+        refusals=_refusals_of(decoded.refusals, place),
+        redelivered=decoded.redelivered[place:],
+        ignored=decoded.ignored[place:],
+        route_of=decoded.route_of[place:],
+    )
+    accepted = validated.accepted[validated.accepted["message"] == place]
+    refusals = _refusals_of(validated.refusals, place)
+    return last, Validated(accepted.reset_index(drop=True).assign(message=0), refusals)
+
+
+def _refusals_of(refusals: Iterable[Refusal], place: int) -> list[Refusal]:
+    return [replace(refusal, message=0) for refusal in refusals if refusal.message == place]
 
 
 def check_alone(decoded: DecodedMessages, messages: pa.Table, routes: Routes) -> Validated:
@@ -72,6 +106,11 @@ def check_alone(decoded: DecodedMessages, messages: pa.Table, routes: Routes) ->
         maximum=np.nan,
     )
     return with_contracts(validate(in_context), readings, routes, np.zeros(len(messages), np.int64))
+
+
+def _earlier(before: Sequence[OneMessage]) -> Iterator[Step]:
+    if before:
+        yield Step("before", True, tuple(f"{one.received_at.isoformat()} {one.topic_text}" for one in before))
 
 
 def _steps(

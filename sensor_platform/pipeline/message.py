@@ -11,15 +11,19 @@ from sensor_platform.errors import MissingMicroBatchError
 from sensor_platform.pipeline.decode import one_message
 from sensor_platform.staging.store import Staging
 
+#: Micro-batch and sequence.
+StagedAt = tuple[str, int]
+
 
 @dataclass(frozen=True, slots=True)
 class OneMessage:
-    """What decoding depends on. `topic` is bytes as received: it may not be UTF-8."""
+    """What decoding depends on. `topic` is bytes as received: it may not be UTF-8. staged_at: None, if it is not."""
 
     topic: bytes
     payload: bytes
     received_at: datetime
     retain: bool = False
+    staged_at: StagedAt | None = None
 
     @property
     def topic_text(self) -> str:
@@ -52,4 +56,5 @@ def staged_message(staging: Staging, micro_batch: str, sequence: int) -> OneMess
         first, last = pc.min_max(messages["sequence"]).as_py().values()
         raise MissingMicroBatchError(f"{micro_batch} has no message {sequence}: it holds {first} to {last}")
     row = rows[0]
-    return OneMessage(row["topic"], row["payload"], row["received_at"].astimezone(UTC), row["retain"])
+    at = row["received_at"].astimezone(UTC)
+    return OneMessage(row["topic"], row["payload"], at, row["retain"], (micro_batch, sequence))

@@ -1,37 +1,51 @@
 """Golden payloads beside a route file: a case is a folder of data, with a message and what it must become.
 
 `message.json`, `.txt`, `.csv`, … holds the payload as it is, `message.hex` its bytes in hexadecimal; `case.json` the
-`topic`, `received_at` and `retain` of the message; `expected.json` its readings and refusals, or `error.txt` the code
-with which the whole message is refused.
+`topic`, `received_at` and `retain` of the message, and under `before` the messages that were received before it and say
+what it means: a birth, metadata, the value that a rate of change is judged by. `expected.json` holds its readings and
+refusals, or `error.txt` the code with which the whole message is refused.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sensor_platform.errors import ConfigurationError
+from sensor_platform.routes.case_files import check_keys, read_object, read_text, shown
+from sensor_platform.routes.expected import ERROR, EXPECTED, lines_of, read_expected, whole_refusal
 
 #: The folder of cases beside a route file.
 CASES_FOLDER = "testcases"
-ABOUT, EXPECTED, ERROR = "case.json", "expected.json", "error.txt"
+ABOUT = "case.json"
 RECEIVED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+_ABOUT_KEYS = ("topic", "received_at", "retain", "before")
+_BEFORE_KEYS = ("topic", "received_at", "retain", "text", "hex")
+
+
+@dataclass(frozen=True, slots=True)
+class CaseMessage:
+    """A message as it was received."""
+
+    topic: str
+    payload: bytes
+    received_at: datetime
+    retain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One message and what it must become. Where `case.json` leaves something out: see `read_case`.
 
-    error: the code with which the whole message is refused; otherwise `expected` is `{readings, refused, ignored}`.
+    before: the messages before it, in received order; what becomes of them is not judged. error: the code with which
+    the whole message is refused; otherwise `expected` is `{readings, refused, ignored}`.
     """
 
     name: str
-    payload: bytes
-    topic: str
-    received_at: datetime
-    retain: bool
+    message: CaseMessage
+    before: tuple[CaseMessage, ...]
     error: str | None
     expected: Mapping[str, Any]
 
@@ -46,67 +60,49 @@ def read_case(folder: Path, *, root: Path, topic: str | None = None) -> Case:
 
     Args:
         topic: where `case.json` names none. The time received is then 2026-01-01T00:00:00Z, and nothing is retained.
+            Messages under `before` have, where they say nothing else, the topic and time of the message.
 
     Raises:
         ConfigurationError: one line with the file and what is accepted.
     """
-    about = _json(folder / ABOUT) if (folder / ABOUT).exists() else {}
-    about_topic = about.get("topic", topic)
-    if not isinstance(about_topic, str):
-        raise ConfigurationError(f'{folder / ABOUT}: "topic" is missing: a text, the topic of the message')
-    error = (folder / ERROR).read_text("utf-8").strip() if (folder / ERROR).exists() else None
+    about = read_object(folder / ABOUT) if (folder / ABOUT).exists() else {}
+    where = str(folder / ABOUT)
+    check_keys(about, _ABOUT_KEYS, where)
+    message = _message(about, _payload(folder), where, topic=topic, received_at=RECEIVED_AT)
+    error = read_text(folder / ERROR).strip() if (folder / ERROR).exists() else None
     return Case(
         name=folder.relative_to(root).as_posix(),
-        payload=_payload(folder),
-        topic=about_topic,
-        received_at=_received_at(about.get("received_at"), folder / ABOUT),
-        retain=about.get("retain", False) is True,
+        message=message,
+        before=tuple(_before(about.get("before", []), message, where)),
         error=error,
-        expected=_json(folder / EXPECTED) if error is None else {},
+        expected=read_expected(folder) if error is None else {},
     )
 
 
 def write_case(
-    folder: Path, *, topic: str, payload: bytes, received_at: datetime, retain: bool, became: Mapping[str, Any]
+    folder: Path, message: CaseMessage, *, became: Mapping[str, Any], before: Sequence[CaseMessage] = ()
 ) -> None:
     """A new case, with `became` as the expectation. Raises FileExistsError where the folder is there already."""
     folder.mkdir(parents=True)
-    name = _message_name(payload)
-    content = payload if name != "message.hex" else (payload.hex(" ", 4) + "\n").encode()
+    name = _message_name(message.payload)
+    content = message.payload if name != "message.hex" else (message.payload.hex(" ", 4) + "\n").encode()
     (folder / name).write_bytes(content)
-    about = {"topic": topic, "received_at": received_at.astimezone(UTC).isoformat().replace("+00:00", "Z")}
-    _write(folder / ABOUT, json.dumps({**about, **({"retain": True} if retain else {})}, ensure_ascii=False, indent=2))
+    earlier = [{**_about(each), **_as_text(each.payload)} for each in before]
+    about = {**_about(message), **({"before": earlier} if earlier else {})}
+    _write(folder / ABOUT, json.dumps(about, ensure_ascii=False, indent=2))
     if (error := whole_refusal(became)) is not None:
         _write(folder / ERROR, error)
     else:
         _write(folder / EXPECTED, "\n".join(lines_of(became)))
 
 
-def whole_refusal(became: Mapping[str, Any]) -> str | None:
-    """The code with which the whole message was refused; None where there is more to say."""
-    refused = became.get("refused", [])
-    alone = len(refused) == 1 and refused[0]["ordinal"] == -1 and not became.get("readings")
-    return str(refused[0]["code"]) if alone else None
+def _about(message: CaseMessage) -> dict[str, Any]:
+    at = message.received_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return {"topic": message.topic, "received_at": at, **({"retain": True} if message.retain else {})}
 
 
-def lines_of(became: Mapping[str, Any]) -> list[str]:
-    """JSON with a line a reading: short to read, and to compare."""
-    parts = [_listed(name, became.get(name, [])) for name in ("readings", "refused")]
-    if became.get("ignored"):
-        parts.append(['  "ignored": true'])
-    ended = [[*part[:-1], f"{part[-1]},"] for part in parts[:-1]] + parts[-1:]
-    return ["{", *(line for part in ended for line in part), "}"]
-
-
-def _listed(name: str, entries: list[Any]) -> list[str]:
-    if not entries:
-        return [f'  "{name}": []']
-    lines = [f"    {_line(entry)}" for entry in entries]
-    return [f'  "{name}": [', *(f"{line}," for line in lines[:-1]), lines[-1], "  ]"]
-
-
-def _line(entry: Any) -> str:
-    return json.dumps(entry, ensure_ascii=False)
+def _as_text(payload: bytes) -> dict[str, str]:
+    return {"hex": payload.hex(" ", 4)} if _message_name(payload) == "message.hex" else {"text": payload.decode()}
 
 
 def _write(path: Path, text: str) -> None:
@@ -124,10 +120,53 @@ def _message_name(payload: bytes) -> str:
     return "message.json" if text.lstrip()[:1] in ("{", "[") else "message.txt"
 
 
+def _before(told: Any, message: CaseMessage, where: str) -> list[CaseMessage]:
+    if not isinstance(told, list):
+        raise ConfigurationError(f'{where}: "before" is a list of messages, each with topic, and text or hex')
+    found = []
+    for place, about in enumerate(told):
+        at = f"{where}: before[{place}]"
+        if not isinstance(about, dict):
+            raise ConfigurationError(
+                f"{at}: {shown(about)} is not accepted, only an object with topic, and text or hex"
+            )
+        check_keys(about, _BEFORE_KEYS, at)
+        payload = _payload_in(about, at)
+        found.append(_message(about, payload, at, topic=message.topic, received_at=message.received_at))
+    return found
+
+
+def _payload_in(about: Mapping[str, Any], where: str) -> bytes:
+    given = [name for name in ("text", "hex") if name in about]
+    if len(given) != 1 or not isinstance(about[given[0]], str):
+        raise ConfigurationError(f'{where}: one of "text" and "hex" holds the payload, as a text')
+    try:
+        return bytes.fromhex(about["hex"]) if given == ["hex"] else about["text"].encode()
+    except ValueError as err:
+        raise ConfigurationError(f'{where}: "{given[0]}": {err}') from err
+
+
+def _message(
+    about: Mapping[str, Any], payload: bytes, where: str, *, topic: str | None, received_at: datetime
+) -> CaseMessage:
+    topic, retain = about.get("topic", topic), about.get("retain", False)
+    if topic is None:
+        raise ConfigurationError(f'{where}: "topic" is missing: a text, the topic of the message')
+    if not isinstance(topic, str):
+        raise ConfigurationError(f'{where}: "topic": {shown(topic)} is not accepted, only a text')
+    if not isinstance(retain, bool):
+        raise ConfigurationError(f'{where}: "retain": {shown(retain)} is not accepted, only true or false')
+    at = _received_at(about["received_at"], where) if "received_at" in about else received_at
+    return CaseMessage(topic, payload, at, retain)
+
+
 def _payload(folder: Path) -> bytes:
     messages = list(folder.glob("message.*"))
     if len(messages) != 1:
-        raise ConfigurationError(f"{folder}: {len(messages)} files are called message.*: a case has one message")
+        raise ConfigurationError(
+            f"{folder}: {len(messages)} files are called message.*: a case judges one message, those before it stand"
+            f' in {ABOUT} under "before"'
+        )
     if messages[0].suffix != ".hex":
         return messages[0].read_bytes()
     try:
@@ -136,23 +175,9 @@ def _payload(folder: Path) -> bytes:
         raise ConfigurationError(f"{messages[0]}: not hexadecimal: {err}") from err
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as err:
-        raise ConfigurationError(f"{path.parent}: neither {EXPECTED} nor {ERROR} says what is expected") from err
-    except ValueError as err:
-        raise ConfigurationError(f"{path}: not JSON: {err}") from err
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{path}: a JSON object is accepted only")
-    return found
-
-
-def _received_at(text: Any, path: Path) -> datetime:
-    if text is None:
-        return RECEIVED_AT
+def _received_at(text: Any, where: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except (TypeError, ValueError) as err:
-        raise ConfigurationError(f"{path}: received_at: {text!r} is not an ISO 8601 time") from err
+        raise ConfigurationError(f"{where}: received_at: {text!r} is not an ISO 8601 time") from err
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at

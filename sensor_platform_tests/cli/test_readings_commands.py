@@ -1,6 +1,7 @@
 """The commands that read and load: what stands on stdout, to the key, and their exit codes."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sensor_platform.errors import ConfigurationError, ObjectStoreError
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.conftest import free_port
 from sensor_platform_tests.pipeline.staged import HOUR, Message, new_staging, stage, value
+from sensor_platform_tests.transformers import sparkplug
 
 LETTER_KEYS = [
     "id",
@@ -338,6 +340,27 @@ def test_decode_says_what_is_not_there(loaded: Shell, arguments: list[str], why:
     failed = loaded("decode", *arguments)
     assert failed.exit_code == 1
     assert why in str(failed.exception)
+
+
+def test_a_case_that_needed_a_birth_brings_it_along(
+    shell: Shell, staging: LocalStaging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "routes.yaml").write_text("routes: [{name: s, filter: spBv1.0/#, format: sparkplug}]\n")
+    birth = sparkplug.birth("g/n", sparkplug.metric("force", 7, 10, double_value=1.5), bdseq=0)
+    data = sparkplug.data("g/n", sparkplug.metric(None, 7, None, double_value=2.5))
+    for name, (topic, payload) in (("a", birth), ("b", data)):
+        stage(staging, name, [Message(payload, topic=topic)], received_at=HOUR + timedelta(seconds=ord(name)))
+    shell.json("process", "--json")
+    explained = shell.json("decode", "--from-staged", "b:1", "--json")
+    assert [(reading["metric"], reading["value"]) for reading in explained["readings"]] == [("force", 2.5)]
+    written = shell.json("routes", "test", "--from-staged", "b:1", "aliases", "--json")
+    assert (written["before"], len(written["readings"])) == (1, 1)
+    alone = Shell({**shell.environment, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
+    assert alone("routes", "test").stdout == "ok      aliases\n"
+    unknown = alone("decode", "--from-staged", "b:1", "--json")
+    assert [entry["code"] for entry in json.loads(unknown.stdout)["refused"]] == ["no_birth"]
+    assert "what was said before this message is not known: " in unknown.stderr
 
 
 def test_a_case_from_the_field_holds_until_the_routes_change(

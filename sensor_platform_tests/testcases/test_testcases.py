@@ -1,15 +1,12 @@
 """Every folder of testcases/ is a case: see README.md there."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from sensor_platform.pipeline.cases import Became, described, differences, expected_of
+from sensor_platform.pipeline.cases import Became, described, differences, expected_of, one_message_of
 from sensor_platform.pipeline.decode import decode
-from sensor_platform.pipeline.message import OneMessage
+from sensor_platform.pipeline.message import table_of
 from sensor_platform.routes.cases import Case, read_case
 from sensor_platform.routes.file import parse_routes
 from sensor_platform.routes.model import Routes
@@ -26,27 +23,20 @@ def read(folder: Path) -> tuple[Case, Routes]:
     return read_case(folder, root=ROOT, topic=topic), routes
 
 
-def before(folder: Path) -> list[tuple[str, bytes]]:
-    """Topic and payload of messages that say what this one means."""
-    path = folder / "case.json"
-    told = json.loads(path.read_text(encoding="utf-8")).get("before", []) if path.exists() else []
-    return [(message["topic"], bytes.fromhex(message["hex"])) for message in told]
-
-
-def became(case: Case, routes: Routes, earlier: Sequence[tuple[str, bytes]] = ()) -> Became:
-    message = OneMessage(case.topic.encode(), case.payload, case.received_at, case.retain)
-    tables = [OneMessage(topic.encode(), payload, case.received_at, retain=False).table() for topic, payload in earlier]
-    decoded = decode(pa.concat_tables([*tables, message.table()]), routes, max_payload_bytes=1_000_000)
-    readings = decoded.readings[decoded.readings["message"] == len(tables)]
-    refusals = [refusal for refusal in decoded.refusals if refusal.message == len(tables)]
+def became(case: Case, routes: Routes) -> Became:
+    messages = table_of(map(one_message_of, (*case.before, case.message)))
+    decoded = decode(messages, routes, max_payload_bytes=1_000_000)
+    last = len(case.before)
+    readings = decoded.readings[decoded.readings["message"] == last]
+    refusals = [refusal for refusal in decoded.refusals if refusal.message == last]
     found = described(readings.to_dict("records"), refusals, usual=USUAL)
-    return {**found, "ignored": True} if decoded.ignored[len(tables)] else found
+    return {**found, "ignored": True} if decoded.ignored[last] else found
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda folder: "/".join(folder.relative_to(ROOT).parts))
 def test_a_case_decodes_as_its_folder_says(folder: Path) -> None:
     case, routes = read(folder)
-    diff = differences(expected_of(case), became(case, routes, before(folder)))
+    diff = differences(expected_of(case), became(case, routes))
     assert not diff, "\n".join(diff)
 
 
