@@ -261,8 +261,16 @@ definition = sa.Table(
     metadata,
     sa.Column("format", sa.Text, primary_key=True),
     sa.Column("key", sa.Text(collation="C"), primary_key=True, comment="whom it concerns, in the words of the format"),
-    sa.Column("micro_batch", sa.ForeignKey("ledger.id"), primary_key=True, autoincrement=False, index=True),
+    # The key is received order: what is in force at a place is one step down its index.
+    sa.Column(
+        "first_received_at",
+        Timestamp,
+        primary_key=True,
+        comment="of its micro-batch: with name and sequence the place in received order",
+    ),
+    sa.Column("name", sa.Text(collation="C"), primary_key=True, comment="of its micro-batch"),
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False, comment="of the message that says it"),
+    sa.Column("micro_batch", sa.ForeignKey("ledger.id"), nullable=False, index=True),
     sa.Column("content", sa.ForeignKey("definition_content.digest"), nullable=False),
     comment="Who says what of later messages: Sparkplug births, OPC UA metadata. Commits with the ledger row",
 )

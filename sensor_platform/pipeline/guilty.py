@@ -44,7 +44,10 @@ def load_prepared(
             return without_guilty(database, outcome, attempt)
         except (RegistryChangedError, DefinitionsChangedError) as err:
             get_logger().info("prepared_again", because=str(err))
-            outcome = again()
+            before, outcome = outcome, again()
+            if isinstance(err, DefinitionsChangedError) and outcome.decoded_with == before.decoded_with:
+                # Nobody changed anything: it was decoded beside messages that are not loaded, or by other versions.
+                outcome = replace(outcome, load_outdated=True)
     return without_guilty(database, replace(outcome, load_outdated=True), attempt)
 
 

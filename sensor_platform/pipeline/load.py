@@ -19,10 +19,11 @@ from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import ledger
 from sensor_platform.errors import DefinitionsChangedError, RegistryChangedError
 from sensor_platform.pipeline.counts import Made, count
-from sensor_platform.pipeline.definitions import mark_outdated, write_definitions
+from sensor_platform.pipeline.definitions import write_definitions
 from sensor_platform.pipeline.in_force import is_outdated
 from sensor_platform.pipeline.letters import write_letters
 from sensor_platform.pipeline.outcome import Outcome
+from sensor_platform.pipeline.outdated import mark
 from sensor_platform.pipeline.series import registry_version, unit_changes
 from sensor_platform.pipeline.standing import as_time, insert, remove
 
@@ -88,7 +89,7 @@ def load(
     if scope is not Scope.MESSAGES:
         _sign_ledger(connection, outcome, list(ids.values()), run_id)
     if outdated:
-        mark_outdated(connection, list(ids.values()))
+        mark(connection, ids.values())
     return Loaded(outcome, made, stands)
 
 

@@ -61,6 +61,11 @@ class Outcome:
     units_as_of: int = 0  # `unit_changes` when the units of its series were read
     registry_as_of: int = 0  # `registry_version` at the same time
 
+    def place(self, message: int) -> Place:
+        """Where it stands in received order."""
+        source = self.sources[int(self.source_of[message])]
+        return source.first_received_at, source.name, self.messages["sequence"][message].as_py()
+
     def without(self, sources: set[str]) -> "Outcome":
         """The same without the micro-batches of these names."""
         if not sources:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import retry
-from sensor_platform.pipeline import contents, definitions
+from sensor_platform.pipeline import contents, outdated
 from sensor_platform.pipeline.accounting import mismatches
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.routes.file import parse_routes
@@ -112,7 +112,7 @@ def test_a_backfill_of_any_hour_after_a_rebirth_gives_the_same_series(database: 
     for hour in (0, 1, 3, 2):
         load_all(tmp_path, database.url, mode=Mode.AGAIN, hour=hour)
         assert series(database) == SERIES
-    assert definitions.outdated(database) == {}
+    assert outdated.outdated(database) == {}
     assert mismatches(database) == []
 
 

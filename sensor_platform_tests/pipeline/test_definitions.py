@@ -12,8 +12,9 @@ from sensor_platform.dead_letters.retry import retry
 from sensor_platform.errors import DefinitionsUnavailableError
 from sensor_platform.pipeline.accounting import mismatches
 from sensor_platform.pipeline.decode import decode
-from sensor_platform.pipeline.definitions import latest, outdated
+from sensor_platform.pipeline.definitions import latest
 from sensor_platform.pipeline.mode import Mode
+from sensor_platform.pipeline.outdated import outdated
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import LocalStaging
@@ -112,6 +113,21 @@ def test_what_cannot_be_made_again_is_not_asked_for(database: Database, staging:
     with database.begin() as connection:
         connection.execute(sa.text("UPDATE sensor_platform.ledger SET bytes_deleted_at = now()"))
     assert outdated(database) == {}
+
+
+def test_what_a_retry_decoded_by_another_route_than_the_load_is_marked_too(
+    database: Database, staging: LocalStaging
+) -> None:
+    staged_at(staging, 2, "c")
+    load(staging, database, using=Routes([]))
+    staged_at(staging, 0, "+force")
+    load(staging, database, using=ROUTES)
+    assert retry(database, ROUTES, settings=Settings(), ids=[1]).states == {"resolved": 1}
+    assert told(database) == [("force", "c")]
+    assert outdated(database) == {}
+    staged_at(staging, 1, "+stroke")
+    load(staging, database, using=ROUTES)
+    assert outdated(database) == {HOURS[2]: 1}
 
 
 def test_one_that_says_what_was_in_force_marks_nothing(database: Database, staging: LocalStaging) -> None:

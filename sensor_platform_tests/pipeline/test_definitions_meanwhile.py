@@ -20,10 +20,10 @@ from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import RetryReport, retry
 from sensor_platform.pipeline import load as loading
 from sensor_platform.pipeline.accounting import mismatches
-from sensor_platform.pipeline.definitions import outdated
-from sensor_platform.pipeline.guilty import PREPARED_AGAIN
+from sensor_platform.pipeline.guilty import PREPARED_AGAIN, load_prepared
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.outcome import Outcome
+from sensor_platform.pipeline.outdated import outdated
 from sensor_platform.pipeline.prepare import prepare
 from sensor_platform.pipeline.process import _in_received_order
 from sensor_platform.routes.model import Route
@@ -174,6 +174,34 @@ def test_definitions_that_change_each_time_hold_up_no_load_and_it_is_marked(
     register(monkeypatch)
     load(staging, database, using=ROUTES, mode=Mode.AGAIN, hour=HOURS[2])
     assert told(database) == [(newest, "c")]
+    assert outdated(database) == {}
+
+
+def test_what_decoding_again_does_not_change_is_marked_at_once(
+    database: Database, staging: LocalStaging, elsewhere: LocalStaging
+) -> None:
+    """Two processes of different versions load the same micro-batches: one of them is not of one mind with the table."""
+    staged_at(elsewhere, 1, "+stroke")
+    load(elsewhere, database, using=ROUTES)
+    staged_at(staging, 1, "+force")
+    staged_at(staging, 2, "c")
+    other = prepared(staging, database)
+    preparations: list[Outcome] = []
+
+    def again() -> Outcome:
+        preparations.append(prepared(staging, database))
+        return preparations[-1]
+
+    def attempt(outcome: Outcome) -> loading.Loaded:
+        with database.begin() as connection:
+            return loading.load(connection, outcome, scope=loading.Scope.NEW, next_attempt_at=datetime.now(UTC))
+
+    load_prepared(database, other, attempt, again=again)
+    assert len(preparations) == 1
+    assert told(database) == [("force", "c")]
+    assert outdated(database) == {HOURS[2]: 1}
+    load(staging, database, using=ROUTES, mode=Mode.AGAIN)
+    assert told(database) == [("force", "c")]
     assert outdated(database) == {}
 
 

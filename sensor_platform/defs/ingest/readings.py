@@ -133,7 +133,7 @@ def readings_and_dead_letters(
     """Decode, validate and load the micro-batches of a range of received hours."""
     from sensor_platform.dead_letters.rebirths import try_to_ask
     from sensor_platform.pipeline.accounting import mismatches
-    from sensor_platform.pipeline.definitions import outdated
+    from sensor_platform.pipeline.outdated import outdated
     from sensor_platform.pipeline.process import DamagedMicroBatchesError, process
 
     mode = mode_of(context.run, config)

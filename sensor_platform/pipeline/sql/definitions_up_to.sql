@@ -1,8 +1,7 @@
 -- Every definition of some keys up to the last message of a group: for keys of which some are imagined gone.
-SELECT definition.key, ledger.first_received_at, ledger.name, definition.sequence, content.content
+SELECT definition.key, definition.first_received_at, definition.name, definition.sequence, content.content
 FROM sensor_platform.definition
-JOIN sensor_platform.ledger ON ledger.id = definition.micro_batch
 JOIN sensor_platform.definition_content AS content ON content.digest = definition.content
 WHERE definition.format = :format AND definition.key = ANY(CAST(:keys AS text[]))
-  AND (ledger.first_received_at, ledger.name, definition.sequence)
+  AND (definition.first_received_at, definition.name, definition.sequence)
     <= (CAST(:last_at AS timestamptz), CAST(:last_name AS text), CAST(:last_sequence AS bigint))
