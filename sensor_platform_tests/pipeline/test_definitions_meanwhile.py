@@ -180,7 +180,7 @@ def test_definitions_that_change_each_time_hold_up_no_load_and_it_is_marked(
 def test_what_decoding_again_does_not_change_is_marked_at_once(
     database: Database, staging: LocalStaging, elsewhere: LocalStaging
 ) -> None:
-    """Two processes of different versions load the same micro-batches: one of them is not of one mind with the table."""
+    """Two processes of different versions load the same micro-batches: one of them does not agree with the table."""
     staged_at(elsewhere, 1, "+stroke")
     load(elsewhere, database, using=ROUTES)
     staged_at(staging, 1, "+force")
