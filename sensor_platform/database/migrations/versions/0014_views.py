@@ -4,13 +4,13 @@ from importlib.resources import files
 
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """`last_reading` and `gap`."""
-    for name in ("0013_last_reading", "0013_gap"):
+    for name in ("0014_last_reading", "0014_gap"):
         op.execute(files("sensor_platform.database.migrations").joinpath(f"sql/{name}.sql").read_text("utf-8"))
