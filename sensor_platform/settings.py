@@ -217,6 +217,49 @@ class DeadLetterSettings(_Section):
     )
 
 
+def _letter_states(value: str) -> str:
+    if not value or set(value.split(",")) - {"resolved", "discarded", "exhausted", "pending"}:
+        raise ValueError("accepted: some of resolved, discarded, exhausted, pending, with commas between them")
+    return value
+
+
+class RetentionSettings(_Section):
+    """How long what was made of the messages is kept, in days; 0 keeps everything."""
+
+    raw_days: float = Field(
+        0,
+        alias="METRIC_RETENTION_DAYS",
+        ge=0,
+        description="readings, and their duplicates, are deleted so long after their event time, by month; 0: never",
+    )
+    minute_days: float = Field(
+        0, alias="METRICS_MINUTE_RETENTION_DAYS", ge=0, description="the same of rollups a minute, by the day; 0: never"
+    )
+    hour_days: float = Field(
+        0, alias="METRICS_HOURLY_RETENTION_DAYS", ge=0, description="the same of rollups an hour; 0: never"
+    )
+    day_days: float = Field(
+        0, alias="METRICS_DAILY_RETENTION_DAYS", ge=0, description="the same of rollups a day; 0: never"
+    )
+
+    @property
+    def by_level(self) -> dict[str, float]:
+        """Days of raw readings and of each rollup."""
+        return {"raw": self.raw_days, "minute": self.minute_days, "hour": self.hour_days, "day": self.day_days}
+
+    dead_letter_days: float = Field(
+        0,
+        alias="DEAD_LETTER_RETENTION_DAYS",
+        ge=0,
+        description="dead letters lose their bytes so long after they were closed; 0: never",
+    )
+    dead_letter_states: Annotated[str, AfterValidator(_letter_states)] = Field(
+        "resolved,discarded",
+        alias="DEAD_LETTER_RETENTION_STATES",
+        description="of which states; open ones (exhausted, pending) are discarded first, so long after they were made",
+    )
+
+
 class TransformerSettings(_Section):
     """Formats of your own: where they may come from, and what they may use."""
 
@@ -282,6 +325,7 @@ class Settings(_Section):
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
     dead_letters: DeadLetterSettings = Field(default_factory=DeadLetterSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     transformers: TransformerSettings = Field(default_factory=TransformerSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
 
@@ -296,6 +340,7 @@ SECTIONS: dict[str, type[_Section]] = {
     "mqtt": MqttSettings,
     "health": HealthSettings,
     "dead_letters": DeadLetterSettings,
+    "retention": RetentionSettings,
     "transformers": TransformerSettings,
     "api": ApiSettings,
 }

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "alerts": ("alerts", "List alerts."),
     "staging": ("staging", "Upload what waits, compact and delete what is old."),
     "routes": ("routes", "Check the route file, test it with golden payloads, propose one for a broker."),
-    "db": ("db", "Create or upgrade the tables."),
+    "db": ("db", "Create, upgrade, describe and prune the tables; who may do what; what room they take."),
 }
 
 

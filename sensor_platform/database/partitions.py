@@ -4,7 +4,7 @@ The database's own functions do it, with the rights of the tables' owner.
 """
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
@@ -24,6 +24,29 @@ def make_partitions(connection: sa.Connection, months: Iterable[Month]) -> None:
         connection.execute(_MAKE, {"month": date(*month, 1)})
 
 
+def partitions_before(connection: sa.Connection, time: datetime) -> list[str]:
+    """Names of the partitions all of whose readings are earlier, oldest first. `time` begins a month."""
+    found = connection.execute(_OF_METRIC, {"metric": f"{SCHEMA}.metric"}).scalars()
+    return sorted(name for name in found if name < _name((time.year, time.month)))
+
+
+def drop_partition(connection: sa.Connection, name: str, *, lock_timeout_ms: int) -> None:
+    """Needs `metric` for itself for a moment, and holds up whoever asks for it while it waits for that.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: somebody had it for longer than `lock_timeout_ms` (LockNotAvailable).
+    """
+    locks.take(connection, locks.PARTITION)
+    connection.execute(sa.text("SELECT set_config('lock_timeout', :ms, true)"), {"ms": str(lock_timeout_ms)})
+    connection.execute(_DROP, {"month": datetime.strptime(name, "metric_%Y_%m").date()})  # noqa: DTZ007  # a day
+
+
+_OF_METRIC = sa.text(
+    "SELECT part.relname FROM pg_inherits JOIN pg_class AS part ON part.oid = pg_inherits.inhrelid"
+    " WHERE pg_inherits.inhparent = CAST(:metric AS regclass)"
+)
+
+
 def _missing(connection: sa.Connection, months: list[Month]) -> list[Month]:
     statement = sa.text(
         "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(:schema) AND relname = ANY(:names)"
@@ -38,3 +61,4 @@ def _name(month: Month) -> str:
 
 
 _MAKE = sa.text("SELECT sensor_platform.make_partition(:month)")
+_DROP = sa.text("SELECT sensor_platform.drop_partition(:month)")

@@ -219,6 +219,13 @@ ledger = sa.Table(
         server_default="0",
         comment="readings that said nothing new (report by exception); not among `decoded`",
     ),
+    sa.Column(
+        "expired",
+        sa.BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="of the readings inserted: those that retention has deleted, or that were too old to be kept",
+    ),
     sa.Column("conflicts", sa.BigInteger, nullable=False, comment="inserted where another value stood at that time"),
     sa.Column("least_time", Timestamp, comment="least event time of its readings"),
     sa.Column("greatest_time", Timestamp, comment="greatest event time of its readings"),
@@ -295,6 +302,14 @@ dead_letter_message = sa.Table(
         server_default="0",
         comment="of its readings, while a letter of it is open",
     ),
+    sa.Column(
+        "expired",
+        sa.Integer,
+        nullable=False,
+        server_default="0",
+        comment="of its readings, while a letter of it is open: those that retention has deleted",
+    ),
+    sa.Column("bytes_deleted_at", Timestamp, comment="when retention emptied the payload; null: the bytes are kept"),
     comment="The raw bytes of messages that have dead letters, once each",
 )
 
@@ -350,6 +365,21 @@ sparkplug_node = sa.Table(
         "gap_at", Timestamp, comment="receipt of the message before which others are missing; null: none since a birth"
     ),
     comment="Where the sequence of each Sparkplug node stands, in the order in which its messages were loaded",
+)
+
+retention = sa.Table(
+    "retention",
+    metadata,
+    sa.Column("level", sa.Text, primary_key=True, comment="raw (readings and their duplicates), minute, hour, day"),
+    sa.Column(
+        "kept_from",
+        Timestamp,
+        nullable=False,
+        comment="event times before it are deleted, are not loaded and are not rolled up",
+    ),
+    _now("changed_at", "when"),
+    sa.CheckConstraint("level in ('raw', 'minute', 'hour', 'day')", name="level"),
+    comment="From when on each level is kept; no row: from the beginning",
 )
 
 changed_bucket = sa.Table(

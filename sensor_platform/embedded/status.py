@@ -143,7 +143,7 @@ def _without_database() -> dict[str, Any]:
     return {
         "collector": {**dict.fromkeys(("state", "connected", "since", "last_commit_at")), "collectors": []},
         "messages": dict.fromkeys(names),
-        "readings": dict.fromkeys(("decoded", "inserted", "duplicate", "refused", "thinned")),
+        "readings": dict.fromkeys(("decoded", "inserted", "duplicate", "refused", "thinned", "expired")),
         "dead_letters_pending": None,
         "alerts_firing": None,
         "staging": dict.fromkeys(("where", "error", "upload_waiting", "upload_waiting_since", "upload_error")),

@@ -27,6 +27,7 @@ READING_COLUMNS = (
     ledger.c.duplicate_readings,
     ledger.c.refused,
     ledger.c.thinned,
+    ledger.c.expired,
 )
 
 _SUMS = [sa.cast(sa.func.coalesce(sa.func.sum(c), 0), sa.BigInteger) for c in (*MESSAGE_COLUMNS, *READING_COLUMNS)]

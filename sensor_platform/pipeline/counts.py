@@ -21,8 +21,10 @@ class Made:
     greatest_time: int | None
 
 
-def count(outcome: Outcome, rows: ReadingRows, stands: np.ndarray, conflicting: np.ndarray) -> list[Made]:
-    """One entry a source of `outcome`. `stands` and `conflicting` are per reading.
+def count(
+    outcome: Outcome, rows: ReadingRows, stands: np.ndarray, conflicting: np.ndarray, expired: np.ndarray
+) -> list[Made]:
+    """One entry a source of `outcome`. `stands`, `conflicting` and `expired` are per reading; what expired stands too.
 
     Raises:
         AccountingError: a message is in no class, or in two.
@@ -42,6 +44,7 @@ def count(outcome: Outcome, rows: ReadingRows, stands: np.ndarray, conflicting: 
     refused = by_source(outcome.source_of[refused_message[refused_reading]])
     conflicts = by_source(of_reading[conflicting])
     thinned = by_source(np.repeat(outcome.source_of, outcome.thinned))
+    too_old = by_source(of_reading[expired])
     made = []
     for place, source in enumerate(outcome.sources):
         readings = ReadingCounts(
@@ -50,6 +53,7 @@ def count(outcome: Outcome, rows: ReadingRows, stands: np.ndarray, conflicting: 
             duplicate=duplicate[place],
             refused=refused[place],
             thinned=thinned[place],
+            expired=too_old[place],
         )
         messages = MessageCounts(*(column[place] for column in message_columns))
         if not messages.balanced():

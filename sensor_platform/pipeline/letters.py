@@ -15,7 +15,7 @@ from sensor_platform.pipeline.outcome import Outcome
 
 _REFUSED = ("micro_batch", "sequence", "ordinal", "stage", "code", "detail")
 _MESSAGE = ("micro_batch", "sequence", "received_at", "topic", "payload", "qos", "retain", "content_type")
-_MESSAGE_TYPES = ("int4", "int8", "timestamptz", "bytea", "bytea", "int2", "bool", "text", "jsonb", "int4")
+_MESSAGE_TYPES = ("int4", "int8", "timestamptz", "bytea", "bytea", "int2", "bool", "text", "jsonb", "int4", "int4")
 
 
 def write_letters(
@@ -23,19 +23,21 @@ def write_letters(
     outcome: Outcome,
     micro_batch: np.ndarray,
     *,
+    expired: np.ndarray,
     is_new: bool,
     next_attempt_at: datetime,
     by: str,
 ) -> None:
     """Brings the dead letters of the scope (a temporary table) to what `outcome` refuses.
 
-    `micro_batch` is the ledger id of each message. Nothing is asked of the database where nothing can have changed.
+    `micro_batch` is the ledger id of each message, `expired` how many of its readings were too old to be kept. Nothing
+    is asked of the database where nothing can have changed.
     """
     if is_new and not outcome.refusals:
         return
     connection.execute(_TEMPORARY)
     _copy_refused(connection, outcome, micro_batch)
-    _copy_messages(connection, outcome, micro_batch)
+    _copy_messages(connection, outcome, micro_batch, expired)
     connection.execute(_KEEP_MESSAGES)
     connection.execute(_UPSERT, {"next_attempt_at": next_attempt_at})
     if not is_new:
@@ -52,16 +54,17 @@ def _copy_refused(connection: sa.Connection, outcome: Outcome, micro_batch: np.n
             copy.write_row((*row, storable(refusal.detail)))
 
 
-def _copy_messages(connection: sa.Connection, outcome: Outcome, micro_batch: np.ndarray) -> None:
+def _copy_messages(connection: sa.Connection, outcome: Outcome, micro_batch: np.ndarray, expired: np.ndarray) -> None:
     places = sorted({refusal.message for refusal in outcome.refusals})
-    with _copy(connection, "refused_message", (*_MESSAGE, "user_properties", "thinned")) as copy:
+    with _copy(connection, "refused_message", (*_MESSAGE, "user_properties", "thinned", "expired")) as copy:
         copy.set_types(_MESSAGE_TYPES)
         for place, row in zip(places, outcome.messages.take(pa.array(places, pa.int64())).to_pylist(), strict=True):
             properties = row["user_properties"]
             pairs = None if properties is None else [[storable(k), storable(v)] for k, v in properties]
             content_type = None if row["content_type"] is None else storable(row["content_type"])
             values = [row[name] for name in _MESSAGE[1:-1]]
-            copy.write_row((int(micro_batch[place]), *values, content_type, pairs, int(outcome.thinned[place])))
+            counts = (int(outcome.thinned[place]), int(expired[place]))
+            copy.write_row((int(micro_batch[place]), *values, content_type, pairs, *counts))
 
 
 def _copy(connection: sa.Connection, table: str, columns: tuple[str, ...]) -> Any:

@@ -76,6 +76,8 @@ def became(
     versions = versions_of(topic, entry, made_by) if entry else dict.fromkeys(_VERSIONS)
     today = _today(database, routes, message, settings)
     verdict = _class(message.row, entry is not None, committed)
+    is_expired = bool(entry and entry["expired"]) and verdict == "ignored" and not (today.ignored or today.thinned)
+    verdict = "accepted" if is_expired else verdict
     return {
         "micro_batch": micro_batch,
         "sequence": sequence,
@@ -83,7 +85,7 @@ def became(
         "payload_base64": base64.b64encode(message.row["payload"]).decode(),
         **{name: message.row.get(name) for name in ("received_at", "qos", "retain", "redelivery_of", "content_type")},
         "class": verdict,
-        "why": _why(verdict, message.row, committed, today),
+        "why": _EXPIRED if is_expired else _why(verdict, message.row, committed, today),
         **committed,
         "thinned": [] if verdict in ("pending", "duplicate") else today.thinned,
         **versions,
@@ -102,7 +104,7 @@ def _message(
     if entry is not None and entry["bytes_deleted_at"] is not None:
         kept = sa.and_(dead_letter_message.c.micro_batch == entry["id"], dead_letter_message.c.sequence == sequence)
         row = connection.execute(sa.select(dead_letter_message).where(kept)).mappings().first()
-        if row is None:
+        if row is None or row["bytes_deleted_at"] is not None:
             raise BytesDeletedError(name, at=entry["bytes_deleted_at"])
         return _Message({**row, "topic": bytes(row["topic"]), "payload": bytes(row["payload"])}, None)
     messages = staging.read(found)
@@ -224,6 +226,7 @@ def _why(verdict: str, message: dict[str, Any], committed: dict[str, list[dict[s
     return "; ".join(parts)
 
 
+_EXPIRED = "its readings are older than readings are kept: retention deleted them, or they were too old when loaded"
 _NOTHING: dict[str, list[dict[str, Any]]] = {"readings": [], "dead_letters": [], "definitions": []}
 _COMPARED = ("route", "route_version", "transformer_version")
 _VERSIONS = (*_COMPARED, "contract_version", "run_id")

@@ -20,6 +20,7 @@ from sensor_platform.database.tables import ledger
 from sensor_platform.errors import DefinitionsChangedError, RegistryChangedError
 from sensor_platform.pipeline.counts import Made, count
 from sensor_platform.pipeline.definitions import write_definitions
+from sensor_platform.pipeline.horizon import too_old
 from sensor_platform.pipeline.in_force import is_outdated
 from sensor_platform.pipeline.letters import write_letters
 from sensor_platform.pipeline.outcome import Outcome
@@ -77,14 +78,24 @@ def load(
     is_new = scope is Scope.NEW
     if not is_new:
         _withdraw(connection, outcome, list(ids.values()), micro_batch, scope)
-    stands, conflicting = insert(connection, rows, after_removal=not is_new)
-    made = count(outcome, rows, stands, conflicting)
+    expired = too_old(connection, rows.time)
+    stands, conflicting = np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    stands[~expired], conflicting[~expired] = insert(connection, rows.take(~expired), after_removal=not is_new)
+    made = count(outcome, rows, stands, conflicting, expired)
     whole = [] if scope is Scope.MESSAGES else list(ids.values())
     write_definitions(connection, outcome, micro_batch, whole=whole, is_new=is_new)
     outdated = is_outdated(connection, outcome.decoded_with)
     if outdated and not outcome.load_outdated:
         raise DefinitionsChangedError("a definition changed while messages were decoded: prepare them again")
-    write_letters(connection, outcome, micro_batch, is_new=is_new, next_attempt_at=next_attempt_at, by=by)
+    write_letters(
+        connection,
+        outcome,
+        micro_batch,
+        expired=np.bincount(outcome.message[expired], minlength=len(micro_batch)),
+        is_new=is_new,
+        next_attempt_at=next_attempt_at,
+        by=by,
+    )
     _add_to_ledger(connection, made, [ids[source.name] for source in outcome.sources])
     if scope is not Scope.MESSAGES:
         _sign_ledger(connection, outcome, list(ids.values()), run_id)
@@ -153,7 +164,7 @@ def _sign_ledger(connection: sa.Connection, outcome: Outcome, ids: list[int], ru
 
 
 _MESSAGES = ("staged", "accepted", "partial", "dead_lettered", "duplicate", "ignored")
-_READINGS = ("decoded", "inserted", "refused", "thinned")
+_READINGS = ("decoded", "inserted", "refused", "thinned", "expired")
 _WITHDRAW_ALL = statement("sensor_platform.pipeline", "withdraw_all")
 _WITHDRAW_MESSAGES = statement("sensor_platform.pipeline", "withdraw_messages")
 _ADD_TO_LEDGER = statement("sensor_platform.pipeline", "add_to_ledger")

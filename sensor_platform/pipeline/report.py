@@ -34,13 +34,17 @@ class MessageCounts(_Counts):
 
 @dataclass(frozen=True, slots=True)
 class ReadingCounts(_Counts):
-    """Readings: in `metric`, in `metric_duplicate`, or a dead letter. What was thinned is not among `decoded`."""
+    """Readings: in `metric`, in `metric_duplicate`, or a dead letter. What was thinned is not among `decoded`.
+
+    `expired`: of `inserted`, those that retention has deleted, or that were too old to be kept.
+    """
 
     decoded: int = 0
     inserted: int = 0
     duplicate: int = 0
     refused: int = 0
     thinned: int = 0
+    expired: int = 0
 
     def balanced(self) -> bool:
         """Whether every decoded reading is somewhere."""

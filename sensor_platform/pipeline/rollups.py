@@ -28,6 +28,7 @@ from sensor_platform.database.tables import (
     metrics_hourly,
     metrics_minute,
 )
+from sensor_platform.pipeline.horizon import leave_expired
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.reconciliation import MOST_DAYS, Day
 
@@ -79,6 +80,7 @@ def roll_up(
             buckets += _take_marks(connection, level, start, end)
             if mode is Mode.AGAIN:
                 buckets += _take_all(connection, level, start, end)
+            leave_expired(connection, level)
             rows[level] = _recompute(connection, level, start, end)
             if level == "day":
                 days = _some_days(connection)

@@ -37,7 +37,7 @@ def test_the_status_has_wishes_collectors_and_every_message(served: Served, data
         "ignored": 0,
         "pending_micro_batches": 0,
     }
-    assert now["readings"] == {"decoded": 11, "inserted": 10, "duplicate": 0, "refused": 1, "thinned": 0}
+    assert now["readings"] == {"decoded": 11, "inserted": 10, "duplicate": 0, "refused": 1, "thinned": 0, "expired": 0}
     assert (now["alerts_firing"], now["dagster_url"]) == (0, None)
 
 

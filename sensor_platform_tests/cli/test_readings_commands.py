@@ -82,7 +82,7 @@ def test_process_says_what_became_of_the_messages(shell: Shell, staging: LocalSt
         "duplicate": 1,
         "ignored": 0,
     }
-    readings = {"decoded": 2, "inserted": 1, "duplicate": 1, "refused": 0, "thinned": 0}
+    readings = {"decoded": 2, "inserted": 1, "duplicate": 1, "refused": 0, "thinned": 0, "expired": 0}
     assert shell.json("process", "--json") == {"messages": messages, "readings": readings}
     assert shell.json("process", "--json")["messages"]["staged"] == 0
 
@@ -279,6 +279,29 @@ def test_staging_compact_says_what_it_made_small(shell: Shell, staging: LocalSta
     assert (done["hours"], done["micro_batches"], done["messages"], done["damaged"]) == (1, 2, 3, 0)
     assert [file.compacted for file in staging.files()] == [True]
     assert shell("staging", "compact").stderr.startswith("0 micro-batches of 0 hours were compacted")
+
+
+def test_db_prune_says_first_and_then_does(
+    shell: Shell, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = HOUR.replace(year=2020)
+    stage(staging, "old", [value(1, long_ago), value(2)])
+    shell.json("process", "--json")
+    kept = shell.json("db", "prune", "--json")
+    assert (kept["partitions"], kept["kept_from"], kept["dead_letters"]["before"]) == ([], {}, None)
+    monkeypatch.setitem(shell.environment, "METRIC_RETENTION_DAYS", "1000")
+    would = shell.json("db", "prune", "--dry-run", "--json")
+    assert (would["partitions"], would["readings"]) == (["metric_2020_11"], 0)
+    said = shell("db", "prune").stderr
+    assert "Partitions of readings that were dropped: metric_2020_11.\n1 readings expired" in said
+    assert json.loads(shell("status", "--json").stdout)["readings"]["expired"] == 1
+
+
+def test_db_room_shows_each_table(shell: Shell) -> None:
+    rooms = {row["name"]: row for row in shell.json("db", "room", "--json")}
+    assert rooms["ledger"]["table_bytes"] > 0
+    assert set(rooms["metric"]) == {"name", "table_bytes", "index_bytes", "rows", "partitions"}
+    assert "metrics_minute" in shell("db", "room").stdout
 
 
 def test_staging_upload_needs_an_object_store(shell: Shell) -> None:

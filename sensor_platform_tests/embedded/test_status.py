@@ -119,7 +119,7 @@ def test_it_has_the_keys_that_the_interface_names(database: Database, home: Path
     assert list(found["collector"]) == ["state", "connected", "since", "last_commit_at", "collectors"]
     messages = ["staged", "pending", "accepted", "partial", "dead_lettered", "duplicate", "ignored"]
     assert list(found["messages"]) == messages
-    assert list(found["readings"]) == ["decoded", "inserted", "duplicate", "refused", "thinned"]
+    assert list(found["readings"]) == ["decoded", "inserted", "duplicate", "refused", "thinned", "expired"]
     assert found["ready"] is False  # no daemon beats here
 
 

@@ -56,11 +56,11 @@ def test_a_backfill_a_trace_and_a_late_micro_batch_find_what_they_would_have_fou
     ledger = "SELECT name, staged, accepted, dead_lettered, duplicate, inserted FROM ledger ORDER BY name"
     before, counted, traced = in_metric(database), rows(database, ledger), trace(database, staging, "p1", "value", HOUR)
     compact(staging, database, after_hours=1, now=NOW)
+    assert trace(database, staging, "p1", "value", HOUR) == traced
     stage(staging, "late", [value(3, HOUR + timedelta(minutes=3))], first_sequence=20)
     assert load(staging, database, mode=Mode.AGAIN).micro_batches == 3
     assert in_metric(database) == [*before, (3.0, None, 20)]
     assert rows(database, ledger)[:2] == counted
-    assert trace(database, staging, "p1", "value", HOUR) == traced
     compact(staging, database, after_hours=1, now=NOW)
     assert sorted(inside(staging)) == [["a", "b"], ["late"]]
     assert load(staging, database, mode=Mode.AGAIN).micro_batches == 3

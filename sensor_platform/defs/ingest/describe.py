@@ -80,7 +80,7 @@ def _messages(counts: "MessageCounts") -> Metadata:
 
 
 def _readings(counts: "ReadingCounts") -> Metadata:
-    names = ("decoded", "inserted", "duplicate", "refused", "thinned")
+    names = ("decoded", "inserted", "duplicate", "refused", "thinned", "expired")
     return {f"readings_{name}": getattr(counts, name) for name in names}
 
 

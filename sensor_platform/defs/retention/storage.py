@@ -1,4 +1,4 @@
-"""`storage`: once a day what is old is made small, and how much room everything takes is written down."""
+"""`storage`: once a day what is old is made small or deleted, and how much room everything takes is written down."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,9 @@ from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.unavailable import skip_while_unavailable
 
 if TYPE_CHECKING:
+    from sensor_platform.dead_letters.retention import PrunedLetters
     from sensor_platform.pipeline.compaction import Compaction
+    from sensor_platform.pipeline.expiry import Expired
     from sensor_platform.pipeline.room import StagingRoom, TableRoom
 
 
@@ -21,23 +23,42 @@ if TYPE_CHECKING:
     kinds={"postgres", "parquet"},
     owners=names.OWNERS,
     tags={"sensor_platform/stage": "keep"},
-    description="What compaction did, and the bytes of each table, of its indexes, and of the staging area. "
-    "`storage_schedule` makes it once a day.",
+    description="What retention and compaction did, and the bytes of each table, of its indexes, and of the staging "
+    "area. `storage_schedule` makes it once a day.",
 )
 def storage(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[None]:
-    """Compact staged hours that are long over, then measure."""
+    """Delete what is older than it is kept, compact staged hours that are long over, then measure."""
+    from sensor_platform.dead_letters.retention import prune_letters
     from sensor_platform.pipeline.compaction import compact
+    from sensor_platform.pipeline.expiry import expire
     from sensor_platform.pipeline.room import staging_room, tables_room
 
-    settings, now = platform.settings, datetime.now(UTC)
+    settings, kept, now = platform.settings, platform.settings.retention, datetime.now(UTC)
+    expired = expire(platform.database, kept.by_level, now=now)
+    states = kept.dead_letter_states.split(",")
+    letters = prune_letters(platform.database, days=kept.dead_letter_days, states=states, now=now)
     compaction = compact(platform.staging, platform.database, after_hours=settings.staging_compaction_hours, now=now)
     return dg.MaterializeResult(
         metadata={
+            **describe_expired(expired, letters),
             **describe_compaction(compaction),
             **describe_staging(staging_room(platform.staging)),
             **describe_tables(tables_room(platform.database)),
         }
     )
+
+
+def describe_expired(expired: "Expired", letters: "PrunedLetters") -> dict[str, Any]:
+    return {
+        "expired_readings": expired.readings,
+        "expired_duplicates": expired.duplicates,
+        **{f"expired_rollups_{level}": rows for level, rows in expired.rollups.items()},
+        "dropped_partitions": len(expired.partitions),
+        **({"partitions_dropped": ", ".join(expired.partitions)} if expired.partitions else {}),
+        **({"partitions_in_use": ", ".join(expired.partitions_left)} if expired.partitions_left else {}),
+        **{f"{level}_kept_from": dg.MetadataValue.timestamp(at) for level, at in expired.kept_from.items()},
+        "dead_letter_messages_pruned": letters.messages,
+    }
 
 
 def describe_compaction(done: "Compaction") -> dict[str, Any]:
@@ -87,7 +108,8 @@ def describe_tables(tables: "list[TableRoom]") -> dict[str, Any]:
 storage_job = dg.define_asset_job(
     names.STORAGE_JOB,
     selection=dg.AssetSelection.assets(names.STORAGE),
-    description="Compact staged hours that are long over, and measure the room. `storage_schedule` starts it.",
+    description="Delete what is older than its level is kept, compact staged hours that are long over, and measure the "
+    "room. `storage_schedule` starts it.",
 )
 
 

@@ -1,7 +1,9 @@
 -- Takes the readings of the scope out of both tables. A null sequence in the scope means the whole micro-batch.
--- The ledger's least and greatest event time prune the partitions, the BRIN index on micro_batch their pages.
+-- The ledger's least and greatest event time prune the partitions, the BRIN index on micro_batch their pages. What is
+-- older than is kept is gone for the ledger, and is left to retention.
 WITH bounds AS (
-    SELECT min(least_time) AS least, max(greatest_time) AS greatest
+    SELECT greatest(min(least_time), (SELECT kept_from FROM sensor_platform.retention WHERE level = 'raw')) AS least,
+           max(greatest_time) AS greatest
     FROM sensor_platform.ledger
     WHERE id = ANY(CAST(:micro_batches AS integer[]))
 ), standing AS (
@@ -16,6 +18,7 @@ WITH bounds AS (
     DELETE FROM sensor_platform.metric_duplicate AS reading
     USING scope
     WHERE reading.micro_batch = scope.micro_batch
+      AND reading.time >= (SELECT least FROM bounds)
       AND (scope.sequence IS NULL OR reading.sequence = scope.sequence)
     RETURNING reading.*
 )

@@ -1,4 +1,5 @@
--- Takes the messages of the scope, as they stand, out of the counts of their ledger rows.
+-- Takes the messages of the scope, as they stand, out of the counts of their ledger rows. What retention has deleted of a
+-- message counted as inserted.
 WITH taken AS (
     SELECT micro_batch, sequence,
            count(*) FILTER (WHERE standing) AS standing,
@@ -13,7 +14,8 @@ WITH taken AS (
     WHERE letter.state <> 'resolved'
     GROUP BY letter.micro_batch, letter.sequence
 ), message AS (
-    SELECT scope.micro_batch, coalesce(standing, 0) AS standing, coalesce(aside, 0) AS aside,
+    SELECT scope.micro_batch, coalesce(standing, 0) + coalesce(kept.expired, 0) AS standing,
+           coalesce(aside, 0) AS aside, coalesce(kept.expired, 0) AS expired,
            coalesce(all_of_them, 0) AS letters, coalesce(readings, 0) AS refused,
            coalesce(kept.thinned, 0) AS thinned
     FROM scope
@@ -32,7 +34,8 @@ WITH taken AS (
            sum(standing) AS inserted,
            sum(aside) AS duplicate_readings,
            sum(refused) AS refused,
-           sum(thinned) AS thinned
+           sum(thinned) AS thinned,
+           sum(expired) AS expired
     FROM message
     GROUP BY micro_batch
 )
@@ -47,6 +50,7 @@ SET staged = ledger.staged - counted.staged,
     inserted = ledger.inserted - counted.inserted,
     duplicate_readings = ledger.duplicate_readings - counted.duplicate_readings,
     refused = ledger.refused - counted.refused,
-    thinned = ledger.thinned - counted.thinned
+    thinned = ledger.thinned - counted.thinned,
+    expired = ledger.expired - counted.expired
 FROM counted
 WHERE ledger.id = counted.micro_batch
