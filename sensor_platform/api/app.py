@@ -55,7 +55,7 @@ async def _lifespan(settings: Settings, token: str, app: FastAPI) -> AsyncIterat
     with ExitStack() as stack:
         database = stack.enter_context(connect_database(settings))
         hub = Hub()
-        heard = HeardDefinitions(partial(latest, database))
+        heard = stack.enter_context(HeardDefinitions(partial(latest, database)))
         bridge = stack.enter_context(Bridge(settings, routes, partial(_to_loop, loop, hub), definitions=heard))
         hub.on_watched = bridge.watch
         context = Context(settings, database, open_staging(settings), routes, hub, bridge, token)

@@ -46,6 +46,7 @@ class BridgeHealth:
 
     subscribed: the broker granted it, so that what is published from now on is streamed.
     shed: messages that were not streamed because decoding fell behind.
+    definitions_trouble: why data that needs an earlier definition may be missing; None: nothing is in the way.
     """
 
     connected: bool
@@ -55,6 +56,7 @@ class BridgeHealth:
     refused: int
     shed: int
     error: str | None
+    definitions_trouble: str | None
 
 
 class Bridge:
@@ -102,7 +104,14 @@ class Bridge:
     @property
     def health(self) -> BridgeHealth:
         with self._lock:
-            return BridgeHealth(self._connected.is_set(), self._subscribed.is_set(), **self._counts, error=self._error)
+            counts, error = dict(self._counts), self._error
+        return BridgeHealth(
+            self._connected.is_set(),
+            self._subscribed.is_set(),
+            **counts,
+            error=error,
+            definitions_trouble=self._definitions.trouble,
+        )
 
     def watch(self, watched: bool) -> None:
         """Somebody watches, or nobody any more. Only a wish: the MQTT thread alone uses the connection."""

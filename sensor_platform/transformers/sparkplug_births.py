@@ -5,15 +5,17 @@ them), and beside them what is no longer than a session: "#session" (the node's 
 (every device that the node ever had).
 """
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sensor_platform.transformers.definitions import Content
+from sensor_platform.transformers.remembered import Remembered, size_of
 
-#: Compiled births that this process remembers.
-REMEMBERED = 4_000
+#: Of compiled births that this process remembers, with their contents.
+REMEMBERED_BYTES = 128 * 1024 * 1024
 
 SESSION, DEVICES = "#session", "#devices"
 
@@ -29,6 +31,12 @@ class Birth:
     unit: np.ndarray  # object
     by_name: dict[str, int]
 
+    @property
+    def size_bytes(self) -> int:
+        """In memory, without the texts, which are those of the content."""
+        columns = (self.alias, self.place, self.name, self.datatype, self.unit)
+        return sum(column.nbytes for column in columns) + sys.getsizeof(self.by_name)
+
 
 def content_of(metrics: list[tuple[str, int | None, int, str | None]]) -> Content:
     """Name, alias, datatype and unit of each metric, as it is kept."""
@@ -37,18 +45,16 @@ def content_of(metrics: list[tuple[str, int | None, int, str | None]]) -> Conten
 
 def compiled(content: Content) -> Birth:
     """The birth that `content` holds; asked for again, the same one."""
-    known = _compiled.get(id(content))
+    known = remembered.get(id(content))
     if known is not None:
         return known[1]
-    if len(_compiled) >= REMEMBERED:
-        _compiled.clear()
     birth = _compile(content)
     # The content is kept too, so that nobody else gets its id.
-    _compiled[id(content)] = content, birth
+    remembered.put(id(content), (content, birth), size_of(content) + birth.size_bytes)
     return birth
 
 
-_compiled: dict[int, tuple[Content, Birth]] = {}
+remembered: Remembered[int, tuple[Content, Birth]] = Remembered(REMEMBERED_BYTES)
 
 
 def _compile(content: Content) -> Birth:

@@ -69,8 +69,8 @@ def stage_hour(folder: Path, hour: int, messages: Sequence[tuple[str, bytes]]) -
 
 def restart() -> None:
     """What a process remembers is gone; the objects of the next load are new ones anyway."""
-    contents.forget()
-    sparkplug_births._compiled.clear()
+    contents.remembered.clear()
+    sparkplug_births.remembered.clear()
 
 
 def load_all(folder: Path, url: str, *, mode: Mode = Mode.NEW, hour: int | None = None) -> None:
