@@ -59,8 +59,18 @@ def list_command(undeclared: bool, never_seen: bool, as_json: bool) -> None:
 @click.option("--minimum", type=float, help="Readings below are refused; nan takes the limit away.")
 @click.option("--maximum", type=float, help="Readings above are refused; nan takes the limit away.")
 @click.option("--unit", help="Stored values are converted to it; readings of other units are converted too.")
+@click.option(
+    "--relabel",
+    is_flag=True,
+    help="With --unit: the label was wrong; numbers that came without a unit, and limits, stay.",
+)
 def set_command(
-    sensor: str, description: str | None, expected_interval: float | None, metric: str | None, **values: Any
+    sensor: str,
+    description: str | None,
+    expected_interval: float | None,
+    metric: str | None,
+    relabel: bool,
+    **values: Any,
 ) -> None:
     """Set what is known of SENSOR. Limits hold for what is loaded from now on, and for hours loaded again."""
     from sensor_platform.pipeline.registry import set_sensor
@@ -68,6 +78,8 @@ def set_command(
     of_series = {name: value for name, value in values.items() if value is not None}
     if of_series and metric is None:
         raise click.UsageError(f"--{next(iter(of_series))} needs --metric")
+    if relabel and "unit" not in of_series:
+        raise click.UsageError("--relabel needs --unit")
     if expected_interval is not None and expected_interval <= 0:
         raise click.UsageError("--expected-interval is a number of seconds above 0")
     if not of_series and description is None and expected_interval is None:
@@ -80,6 +92,7 @@ def set_command(
             description=description,
             expected_interval_s=expected_interval,
             metric=metric,
+            relabel=relabel,
             by=user_name(),
             **of_series,
         )

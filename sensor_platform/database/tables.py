@@ -93,6 +93,10 @@ series = sa.Table(
         server_default="{}",
         comment="units that its readings named, in order of appearance; `source_unit` of a reading counts from 1",
     ),
+    sa.Column(
+        "unnamed_unit", sa.Text, comment="what readings are taken to be in that name no unit; they are converted"
+    ),
+    sa.Column("unnamed_by", sa.Text, comment="the route that said so; null: the first reading, or a person"),
     sa.Column("minimum", sa.Double, comment="readings below are refused (range, below_minimum); editable"),
     sa.Column("maximum", sa.Double, comment="readings above are refused (range, above_maximum); editable"),
     sa.Column(

@@ -18,12 +18,12 @@ from sensor_platform.pipeline.series import (
     Seen,
     Series,
     UnitChange,
-    change_unit,
     look_up,
     register,
     registry_version,
     unit_changes,
 )
+from sensor_platform.pipeline.unit_change import change_all, without_to_and_fro
 
 #: Opens a transaction: the database's `begin`, or, where all is to be rolled back, one that is open already.
 Begin = Callable[[], AbstractContextManager[sa.Connection]]
@@ -50,10 +50,15 @@ class Catalogue:
             register(connection, seen)
 
     def change_units(self, changes: Sequence[UnitChange]) -> None:
-        """Gives series other units. All at once: each commit lets every load that is prepared be prepared again."""
+        """Gives series other units, where their readings convert. All at once: each commit lets every load that is
+        prepared be prepared again."""
         with self.begin() as connection:
-            for change in changes:
-                change_unit(connection, change.series, change.unit, change.how, by=change.by)
+            change_all(connection, changes)
+
+    def without_to_and_fro(self, changes: Sequence[UnitChange]) -> list[UnitChange]:
+        """Without those that a route asks for again, after it asked for others."""
+        with self.begin() as connection:
+            return without_to_and_fro(connection, changes)
 
     def unit_changes(self) -> int:
         """Grows whenever the unit of any series changes."""

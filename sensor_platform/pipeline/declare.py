@@ -21,8 +21,9 @@ from sensor_platform.pipeline.declarations import (
     Subject,
     spelled,
 )
-from sensor_platform.pipeline.series import Key, change_unit, look_up, registry_version
-from sensor_platform.transformers.units import AS_IT_IS, conversion
+from sensor_platform.pipeline.series import look_up, registry_version
+from sensor_platform.pipeline.unit_change import UnitChangeRefusedError
+from sensor_platform.pipeline.wished_units import set_unit
 
 #: `series.unit_by` of a unit that was set by hand.
 PERSON = "a person"
@@ -48,11 +49,17 @@ class Change:
 
 
 def declare(
-    connection: sa.Connection, declarations: Sequence[Declaration], *, by: str, source: str | None = None
+    connection: sa.Connection,
+    declarations: Sequence[Declaration],
+    *,
+    by: str,
+    source: str | None = None,
+    relabel: bool = False,
 ) -> list[Change]:
     """Makes the registry say what `declarations` say, and returns what changed. The caller commits, or not.
 
-    A unit converts the stored values and the limits that stand; new limits are in the new unit.
+    A unit converts the stored values and the limits that stand; new limits are in the new unit. `relabel`: they were
+    in it all the time.
 
     Raises:
         RegistryError: it cannot be so, with a sentence for each problem. The caller must not commit.
@@ -62,10 +69,10 @@ def declare(
     before = _standing(connection, subjects)
     _register(connection, subjects)
     _declare_sensors(connection, subjects)
-    _set_units(connection, declarations)
+    unconverted = list(_set_units(connection, declarations, relabel=relabel))
     _set_fields(connection, declarations, _standing(connection, subjects))
     after = _standing(connection, subjects)
-    problems = [*_misplaced(connection, declarations), *_contradictory(declarations, after)]
+    problems = [*unconverted, *_misplaced(connection, declarations), *_contradictory(declarations, after)]
     if problems:
         raise RegistryError(_told(line, sentence, source) for line, sentence in problems)
     changes = list(_changes(before, after))
@@ -115,22 +122,16 @@ def _declare_sensors(connection: sa.Connection, subjects: Collection[Subject]) -
             connection.execute(sa.update(sensor).where(sensor.c.id == id_).values(declared_at=sa.func.now()))
 
 
-def _set_units(connection: sa.Connection, declarations: Sequence[Declaration]) -> None:
-    wanted = {(w, s, m): one.says["unit"] for one in declarations if "unit" in one.says for w, s, m in [one.subject]}
+def _set_units(connection: sa.Connection, declarations: Sequence[Declaration], *, relabel: bool) -> Iterator[_Problem]:
+    """A problem for each unit to which what stands does not convert; that series stays as it is."""
+    wanted = {(w, s, m): one for one in declarations if "unit" in one.says for w, s, m in [one.subject]}
     for key, known in sorted(look_up(connection, list(wanted)).items()):
-        if (known.unit, known.unit_by) != (wanted[key], PERSON):
-            _set_unit(connection, key, wanted[key])
-
-
-def _set_unit(connection: sa.Connection, key: Key, unit: str) -> None:
-    known = look_up(connection, [key])[key]
-    how = AS_IT_IS if known.unit is None else conversion(known.unit, unit)
-    if isinstance(how, str):
-        # Nothing to convert by: a label. What named the old one is refused when its hours are loaded again.
-        how = AS_IT_IS
-    if known.unit not in (None, unit):
-        change_unit(connection, known, unit, how, by=PERSON)
-    connection.execute(sa.update(series).where(series.c.id == known.id).values(unit=unit, unit_by=PERSON))
+        unit = wanted[key].says["unit"]
+        try:
+            if (known.unit, known.unit_by) != (unit, PERSON) or relabel:
+                set_unit(connection, key, known, unit, relabel=relabel, by=PERSON)
+        except UnitChangeRefusedError as refused:
+            yield wanted[key].line, str(refused)
 
 
 def _set_fields(connection: sa.Connection, declarations: Sequence[Declaration], standing: _Standing) -> None:

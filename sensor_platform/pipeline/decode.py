@@ -31,7 +31,8 @@ class DecodedMessages:
     Every message that is neither redelivered nor ignored has at least one reading or refusal.
     """
 
-    readings: pd.DataFrame  # READING_COLUMNS, `route`, its name, and `source_unit` where that is another than `unit`
+    #: READING_COLUMNS; `route`, its name; `source_unit` where that is another than `unit`; `unnamed`: it named none
+    readings: pd.DataFrame
     refusals: list[Refusal]
     redelivered: np.ndarray
     ignored: np.ndarray
@@ -172,7 +173,9 @@ def _refuse_silent(open_rows: np.ndarray, readings: pd.DataFrame, refusals: list
 def _in_order(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """All readings in received order."""
     if not frames:
-        return no_readings().assign(source_unit=pd.Series(dtype=object), route=pd.Series(dtype=object))
+        return no_readings().assign(
+            source_unit=pd.Series(dtype=object), unnamed=pd.Series(dtype=bool), route=pd.Series(dtype=object)
+        )
     readings = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
     order = np.lexsort((readings["ordinal"].to_numpy(), readings["message"].to_numpy()))
     in_order = bool(np.all(order[:-1] < order[1:]))

@@ -5,7 +5,7 @@ grows with what would change, not with what is looked at.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -73,7 +73,9 @@ class ImaginedCatalogue(Catalogue):
             if series is None:
                 series = Series(-1 - len(self._series), None, None, None, one.conflicts)
             if series.unit is None and one.unit is not None:
-                series = replace(series, unit=one.unit, unit_by=one.unit_by)
+                series = replace(
+                    series, unit=one.unit, unit_by=one.unit_by, unnamed_unit=one.unit, unnamed_by=one.unit_by
+                )
             units = tuple(dict.fromkeys([*series.units, *one.units]))[:NOTED_UNITS]
             self._series[one.key] = replace(series, units=units, conflicts=one.conflicts, seen=True)
 
@@ -84,7 +86,7 @@ class ImaginedCatalogue(Catalogue):
             minimum, maximum = (_converted(one, how) for one in (series.minimum, series.maximum))
             units = tuple(dict.fromkeys([*series.units, *filter(None, [series.unit])]))[:NOTED_UNITS]
             self._series[keys[series.id]] = replace(
-                series, unit=change.unit, unit_by=change.by, minimum=minimum, maximum=maximum, units=units
+                series, **asdict(change.to), minimum=minimum, maximum=maximum, units=units
             )
         self.changes += changes
 

@@ -1,7 +1,6 @@
 """Decode, validate, find the series: all of a group that happens before, and outside of, the load's transaction."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,53 +9,21 @@ import pandas as pd
 import pyarrow as pa
 
 from sensor_platform.database.copy import ReadingRows
-from sensor_platform.log import get_logger
 from sensor_platform.pipeline.catalogue import Begin, Catalogue
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.pipeline.exceptions import thinned
+from sensor_platform.pipeline.keys import IDENTITY, Keys
 from sensor_platform.pipeline.outcome import Outcome, Source
-from sensor_platform.pipeline.series import (
-    NOTED_UNITS,
-    Key,
-    Seen,
-    Series,
-    UnitChange,
-)
-from sensor_platform.pipeline.units import in_units, unit_of_route
+from sensor_platform.pipeline.route_units import follow_routes
+from sensor_platform.pipeline.series import NOTED_UNITS, Seen, Series
+from sensor_platform.pipeline.units import in_series_units, unit_of_route
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers.contract import Refusal
-from sensor_platform.transformers.units import AS_IT_IS, conversion, unit_sentence
+from sensor_platform.transformers.units import unit_sentence
 from sensor_platform.validation.contracts import with_contracts
 from sensor_platform.validation.readings import validate
 
-IDENTITY = ["work_unit", "sensor", "metric"]
 SAMPLES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The different series of some readings, and which one each reading belongs to."""
-
-    keys: list[Key]
-    of: np.ndarray
-
-    @classmethod
-    def of_readings(cls, readings: pd.DataFrame) -> "Keys":
-        code = np.zeros(len(readings), np.int64)
-        names = []
-        for column in IDENTITY:
-            codes, uniques = pd.factorize(readings[column])
-            code = code * (len(uniques) + 1) + codes + 1  # -1 is None
-            names.append(readings[column].to_numpy(object))
-        _, first, of = np.unique(code, return_index=True, return_inverse=True)
-        return cls([tuple(column[place] for column in names) for place in first.tolist()], of)
-
-    def column(self, values: Sequence[Any]) -> np.ndarray:
-        """One value a series, spread over the readings."""
-        spread = np.empty(len(values), dtype=object)
-        spread[:] = values
-        column: np.ndarray = spread[self.of]
-        return column
 
 
 def prepare(
@@ -69,16 +36,19 @@ def prepare(
     max_payload_bytes: int,
     seconds: dict[str, float],
     catalogue: Catalogue | None = None,
+    again: bool = False,
 ) -> Outcome:
     """What `messages`, in received order, become. New series and missing partitions are made on the way, by the
-    catalogue: that of the database which `begin` opens, unless another is given."""
+    catalogue: that of the database which `begin` opens, unless another is given.
+
+    `again`: a person asked for it, so the units of these routes count whatever they said before.
+    """
     started = time.perf_counter()
     catalogue = catalogue or Catalogue(begin)
     stored = catalogue.definitions(sources, source_of, messages)
     decoded = decode(messages, routes, max_payload_bytes=max_payload_bytes, definitions_of=stored.of)
     decoded_at = time.perf_counter()
-    if changes := _changes_of_unit(decoded.readings, routes, catalogue):
-        catalogue.change_units(changes)
+    follow_routes(decoded.readings, routes, catalogue, again=again)
     units_as_of, registry_as_of = catalogue.unit_changes(), catalogue.registry_version()
     readings, refusals = _validate(decoded, messages, source_of, routes, catalogue)
     readings, series, mismatched = _with_series(readings, routes, catalogue)
@@ -128,7 +98,7 @@ def _validate(
     limits = [known.get(key) for key in keys.keys]
     nan = float("nan")
     units = keys.column([one and one.unit for one in limits])
-    converted = in_units(readings, units)
+    converted = in_series_units(readings, units, keys.column([one and one.unnamed_unit for one in limits]))
     checked = converted.readings.assign(
         received_at=received_at[readings["message"].to_numpy(np.int64)],
         series_unit=pd.Series(units, dtype=object),
@@ -138,39 +108,6 @@ def _validate(
     )
     validated = with_contracts(validate(checked), decoded.readings, routes, source_of)
     return validated.accepted.reset_index(drop=True), validated.refusals
-
-
-def _changes_of_unit(readings: pd.DataFrame, routes: Routes, catalogue: Catalogue) -> list[UnitChange]:
-    """What the routes want of series that are known. Asked of all that was decoded: a reading in another unit than the
-    series has would not get past validation before."""
-    names = {name: routes[name] for name in set(readings["route"].tolist())}
-    saying = readings["route"].isin([name for name, route in names.items() if route.units])
-    if not saying.any():
-        return []
-    keys = Keys.of_readings(readings[saying])
-    last = dict(zip(keys.of.tolist(), readings["route"][saying].tolist(), strict=True))
-    wanted = {
-        key: (unit, last[place])
-        for place, key in enumerate(keys.keys)
-        if all(isinstance(name, str) for name in key)
-        and (unit := unit_of_route(key[-1], names[last[place]])) is not None
-    }
-    known = catalogue.look_up(list(wanted))
-    changes = [_change(series, *wanted[key]) for key, series in known.items()]
-    # In the order in which `register` locks them.
-    return sorted((change for change in changes if change is not None), key=lambda change: change.series.id)
-
-
-def _change(known: Series, unit: str, by: str) -> UnitChange | None:
-    """Where a route names another unit than the series has, and may: the first reading gave it, or the same route."""
-    if known.unit is None or known.unit == unit or known.unit_by not in (None, by):
-        return None
-    how = conversion(known.unit, unit)
-    if isinstance(how, str):
-        # What stands named something else altogether: it is refused when its hours are loaded again.
-        get_logger().warning("unit_without_conversion", series=known.id, unit_before=known.unit, unit=unit, route=by)
-        how = AS_IT_IS
-    return UnitChange(known, unit, how, by)
 
 
 def _with_series(
@@ -189,7 +126,7 @@ def _with_series(
         known = catalogue.look_up(keys.keys)
     series = [known[key] for key in keys.keys]
     expected = keys.column([one.unit for one in series])
-    converted = in_units(readings, expected)
+    converted = in_series_units(readings, expected, keys.column([one.unnamed_unit for one in series]))
     problem = converted.problem
     bad = pd.notna(problem)
     refused = [
@@ -218,13 +155,15 @@ class _SeriesOf:
         ids: np.ndarray = np.array([one.id for one in self.series], np.int32)[self.of]
         return ids
 
-    def places(self, named: np.ndarray) -> np.ndarray:
-        """What each reading keeps of the unit that it named (str or None)."""
+    def places(self, named: np.ndarray, unnamed: np.ndarray) -> np.ndarray:
+        """What each reading keeps of the unit that it named (str or None), or, where it is `unnamed`, was taken to be
+        in: nothing if that is the unit of all unnamed readings of its series."""
         codes, units = pd.factorize(named)
         pairs, of = np.unique(self.of * (len(units) + 1) + codes + 1, return_inverse=True)
         names = [None, *units]
         place = [self.series[pair // len(names)].place_of(names[pair % len(names)]) for pair in pairs.tolist()]
-        places: np.ndarray = np.array(place, np.int8)[of]
+        own = np.array([*(one.unnamed_unit for one in self.series), None], dtype=object)[:-1][self.of]
+        places: np.ndarray = np.where(unnamed & (named == own), 0, np.array(place, np.int8)[of]).astype(np.int8)
         return places
 
 
@@ -233,6 +172,8 @@ def _adds(seen: Seen, known: Series | None) -> bool:
         known is None
         or not known.seen
         or (known.unit is None and seen.unit is not None)
+        or (seen.unit_by is not None and known.unit_by is None and known.unit == seen.unit)
+        or (seen.unit_by is not None and known.unnamed_by is None and known.unnamed_unit == seen.unit)
         or known.conflicts != seen.conflicts
         or (len(known.units) < NOTED_UNITS and not set(seen.units) <= set(known.units))
     )
@@ -258,7 +199,7 @@ def _seen(readings: pd.DataFrame, keys: Keys, routes: Routes) -> list[Seen]:
 
 
 def _named(readings: pd.DataFrame) -> np.ndarray:
-    """The unit that each reading named, before it was converted."""
+    """The unit that each reading named, or was taken to be in, before it was converted."""
     source, unit = readings["source_unit"].to_numpy(object), readings["unit"].to_numpy(object)
     return np.where(pd.isna(source), unit, source)
 
@@ -285,7 +226,7 @@ def _rows(readings: pd.DataFrame, series: _SeriesOf, messages: pa.Table) -> Read
         ordinal=readings["ordinal"].to_numpy(np.int32),
         quality=readings["quality"].to_numpy(np.int16),
         timed_by_receipt=readings["timed_by_receipt"].to_numpy(bool),
-        source_unit=series.places(_none_where(pd.isna(named), named)),
+        source_unit=series.places(_none_where(pd.isna(named), named), readings["unnamed"].to_numpy(bool)),
         text=_none_where(pd.isna(text), text),
     )
 

@@ -215,6 +215,7 @@ class _Steps:
             self.database.begin,
             max_payload_bytes=self.settings.mqtt.max_payload_bytes,
             seconds=group.seconds,
+            again=self.mode is Mode.AGAIN,
         )
 
     def load(self, group: _Group, outcome: Outcome) -> Report:

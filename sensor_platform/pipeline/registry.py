@@ -56,14 +56,16 @@ def set_sensor(
     minimum: float | None = None,
     maximum: float | None = None,
     unit: str | None = None,
+    relabel: bool = False,
     by: str = PERSON,
 ) -> list[Change]:
     """Sets what is given; a NaN takes a number away, an empty text a description. Another unit converts the stored
-    values, and the limits that stand; new limits are in the new unit.
+    values, and the limits that stand; new limits are in the new unit. `relabel`: the unit was wrong, and the numbers of
+    readings that name none, and the limits, were in `unit` all the time.
 
     Raises:
         UnknownSensorError, UnknownSeriesError: there is no such sensor, or it has no such metric.
-        RegistryError: the minimum would be above the maximum.
+        RegistryError: the minimum would be above the maximum; the unit that stands does not convert to that one.
     """
     of_sensor = {"description": description, "expected_interval_s": expected_interval_s}
     of_series = {"unit": unit, "minimum": minimum, "maximum": maximum}
@@ -75,7 +77,7 @@ def set_sensor(
             if not look_up(connection, [key]):
                 raise UnknownSeriesError(f"{'/'.join(subject)} has no metric {metric!r}")
             declarations.append(Declaration(key, said))
-        return declare(connection, declarations, by=by)
+        return declare(connection, declarations, by=by, relabel=relabel)
 
 
 def set_work_unit(

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from sensor_platform.database import locks
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import registry_change, unit_change
-from sensor_platform.transformers.units import Conversion
+from sensor_platform.transformers.units import AS_IT_IS, Conversion, conversion
 
-#: A little less than a float holds.
-GREATEST_FLOAT = 1.7e308
 #: Units of a series that are noted: a place fits in a byte.
 NOTED_UNITS = 126
 
@@ -25,7 +22,10 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What the tables know of one series. `units`: those that its readings named, in order of appearance."""
+    """What the tables know of one series. `units`: those that its readings named, in order of appearance.
+
+    `unnamed_unit` is the one that readings are in which name none, and `unnamed_by` the route that says so.
+    """
 
     id: int
     unit: str | None
@@ -35,6 +35,8 @@ class Series:
     unit_by: str | None = None
     units: tuple[str, ...] = ()
     seen: bool = True  # False: its sensor was declared, and no reading of it has been registered
+    unnamed_unit: str | None = None
+    unnamed_by: str | None = None
 
     def place_of(self, unit: str | None) -> int:
         """What a reading that named `unit` keeps of it: a place from 1; 0 for none, -1 where it is not noted."""
@@ -56,13 +58,34 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class UnitChange:
-    """Another unit for a series, and who names it."""
+class Units:
+    """What a series is to have: the unit of its values and that of readings that name none, each with who says so."""
 
-    series: Series
     unit: str
-    how: Conversion
+    unit_by: str | None
+    unnamed_unit: str
+    unnamed_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitChange:
+    """Other units for a series, and the route or person that asks for them."""
+
+    key: Key
+    series: Series
+    to: Units
     by: str
+
+    @property
+    def unit(self) -> str:
+        """Of its values, from now on."""
+        return self.to.unit
+
+    @property
+    def how(self) -> Conversion:
+        """What becomes of a value that named the unit of the series; of others: `pipeline.unit_change`."""
+        how = conversion(self.series.unit or self.unit, self.unit)
+        return AS_IT_IS if isinstance(how, str) else how
 
 
 def look_up(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, Series]:
@@ -72,14 +95,26 @@ def look_up(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, Serie
     rows = connection.execute(_LOOK_UP, _columns(list(keys)))
     return {
         (row.work_unit, row.sensor, row.metric): Series(
-            row.id, row.unit, row.minimum, row.maximum, row.conflicts, row.unit_by, tuple(row.units), row.seen
+            row.id,
+            row.unit,
+            row.minimum,
+            row.maximum,
+            row.conflicts,
+            row.unit_by,
+            tuple(row.units),
+            row.seen,
+            row.unnamed_unit,
+            row.unnamed_by,
         )
         for row in rows
     }
 
 
 def register(connection: sa.Connection, seen: Sequence[Seen]) -> None:
-    """Registers what is new, notes the first unit of a series that had none, and follows the routes' policies."""
+    """Registers what is new, notes the first unit of a series that had none, and follows the routes' policies.
+
+    A route that names the unit that a series has already is noted as the one who says so, where nobody else does.
+    """
     if not seen:
         return
     ordered = sorted(seen, key=lambda one: one.key)
@@ -98,26 +133,6 @@ def register(connection: sa.Connection, seen: Sequence[Seen]) -> None:
         connection.execute(_NOTE_UNITS, {**columns, "named": [unit for _, unit in named]})
 
 
-def change_unit(connection: sa.Connection, series: Series, unit: str, how: Conversion, *, by: str) -> None:
-    """Gives `series` another unit; its stored values and limits become what `how` makes of them.
-
-    A load that was prepared before finds the change, under the same lock, and is prepared again. Nothing happens where
-    another process was faster.
-    """
-    locks.take(connection, locks.LOAD)
-    if connection.execute(_UNIT_NOW, {"series": series.id}).scalar_one() != series.unit or series.unit is None:
-        return
-    connection.execute(_NOTE_UNIT, {"series": series.id, "unit": series.unit})
-    place = connection.execute(_PLACE_OF_UNIT, {"series": series.id, "unit": series.unit}).scalar_one()
-    greatest = GREATEST_FLOAT / max(how.factor, 1.0)
-    numbers = {"factor": how.factor, "offset": how.offset, "divisor": how.divisor, "greatest": greatest}
-    what = {"series": series.id, "unit_before": series.unit, "unit": unit, "by": by, "place": place or -1}
-    if how.changes_nothing:
-        connection.execute(_RENAME_UNIT, what)
-    else:
-        connection.execute(_CHANGE_UNIT, {**what, **numbers})
-
-
 def unit_changes(connection: sa.Connection) -> int:
     """Grows whenever the unit of any series changes."""
     return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(unit_change.c.id), 0))).scalar_one())
@@ -134,18 +149,8 @@ def _columns(keys: Sequence[Key]) -> dict[str, list[str]]:
     return {"work_units": list(work_units), "sensors": list(sensors), "metrics": list(metrics)}
 
 
-_UNIT_NOW = sa.text("SELECT unit FROM sensor_platform.series WHERE id = :series FOR UPDATE")
-_NOTE_UNIT = sa.text(
-    "UPDATE sensor_platform.series SET units = (units || CAST(:unit AS text))[1:126]"
-    " WHERE id = :series AND :unit <> ALL(units)"
-)
-_PLACE_OF_UNIT = sa.text(
-    "SELECT array_position(units, CAST(:unit AS text)) FROM sensor_platform.series WHERE id = :series"
-)
 _LOOK_UP = statement("sensor_platform.pipeline", "look_up_series")
 _NOTE_UNITS = statement("sensor_platform.pipeline", "note_units")
-_CHANGE_UNIT = statement("sensor_platform.pipeline", "change_unit")
-_RENAME_UNIT = statement("sensor_platform.pipeline", "rename_unit")
 _REGISTER = [
     statement("sensor_platform.pipeline", name)
     for name in (

@@ -1,12 +1,15 @@
 """Readings to the unit that is wanted of them: that of the route first, then that of their series.
 
-`unit` becomes the wanted one, and `source_unit` keeps what the payload (or, where it has none, the route) said. What
-does not convert is told with its code, and stays as it was.
+`unit` becomes the wanted one, and `source_unit` keeps what the payload said, or, where that names none (`unnamed`),
+what the reading is taken to be in: the unit of the route, else that of unnamed readings of the series. What does not
+convert is told with its code, and stays as it was.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -30,14 +33,14 @@ class Converted:
 
 def in_route_units(decoded: Decoded, route: Route) -> Decoded:
     """The readings in the units that the route names; one that names no unit is taken to be in it already."""
-    readings = decoded.readings.assign(source_unit=pd.Series(None, index=decoded.readings.index, dtype=object))
+    readings = decoded.readings.assign(
+        source_unit=pd.Series(None, index=decoded.readings.index, dtype=object), unnamed=decoded.readings["unit"].isna()
+    )
     if not route.units or readings.empty:
         return replace(decoded, readings=readings)
     wanted = _wanted(readings["metric"], route)
-    unit = readings["unit"].to_numpy(object)
-    silent = pd.isna(unit) & pd.notna(wanted)
-    readings["unit"] = pd.Series(np.where(silent, wanted, unit), index=readings.index, dtype=object)
-    converted = in_units(readings, wanted)
+    readings = readings.assign(sent_value=readings["value"], sent_text=readings["text"])
+    converted = in_units(_taken_to_be(readings, wanted), wanted)
     bad = np.flatnonzero(pd.notna(converted.problem))
     refusals = [
         Refusal(int(row["message"]), int(row["ordinal"]), code, unit_sentence(code, row["unit"], want, "route"))
@@ -57,8 +60,24 @@ def unit_of_route(metric: str, route: Route) -> str | None:
     return next((unit for pattern, unit in route.units.items() if fnmatchcase(metric, pattern)), None)
 
 
+def in_series_units(readings: pd.DataFrame, wanted: np.ndarray, unnamed: np.ndarray) -> Converted:
+    """`in_units`; a reading that still has no unit is taken to be in that of `unnamed` (str or None, one a reading)."""
+    return in_units(_taken_to_be(readings, unnamed), wanted)
+
+
+def _taken_to_be(readings: pd.DataFrame, assumed: np.ndarray) -> pd.DataFrame:
+    unit = readings["unit"].to_numpy(object)
+    assumed_here = pd.isna(unit) & pd.notna(assumed)
+    if not assumed_here.any():
+        return readings
+    return readings.assign(unit=pd.Series(np.where(assumed_here, assumed, unit), index=readings.index, dtype=object))
+
+
 def in_units(readings: pd.DataFrame, wanted: np.ndarray) -> Converted:
-    """Converts what names another unit than `wanted` (str or None, one a reading); without one of them: as it is."""
+    """Converts what names another unit than `wanted` (str or None, one a reading); without one of them: as it is.
+
+    What was converted before (it has a `source_unit`) is converted from what was sent, never a second time.
+    """
     problem = np.full(len(readings), None, dtype=object)
     unit = readings["unit"].to_numpy(object)
     other = pd.notna(unit) & pd.notna(wanted) & (unit != wanted)
@@ -68,11 +87,15 @@ def in_units(readings: pd.DataFrame, wanted: np.ndarray) -> Converted:
         return Converted(readings, problem)
     value, text = readings["value"].to_numpy(np.float64).copy(), readings["text"].to_numpy(object).copy()
     source, unit = readings["source_unit"].to_numpy(object).copy(), unit.copy()
-    for (said, asked), rows in _pairs(unit, wanted, places):
+    for (said, asked), rows in _pairs(np.where(pd.isna(source), unit, source), wanted, places):
         verdict = conversion(said, asked)
         if isinstance(verdict, str):
             problem[rows] = verdict
             continue
+        before = rows[pd.notna(source[rows])]
+        if len(before):
+            value[before] = readings["sent_value"].to_numpy(np.float64)[before]
+            text[before] = readings["sent_text"].to_numpy(object)[before]
         _convert(value, text, rows, verdict)
         source[rows] = np.where(pd.isna(source[rows]), said, source[rows])
         unit[rows] = asked
@@ -108,10 +131,15 @@ def _convert(value: np.ndarray, text: np.ndarray, rows: np.ndarray, how: Convers
     if how.changes_nothing:
         return
     value[rows] = how.column(value[rows])
+    convert_digits(value, text, rows, how.integer)
+
+
+def convert_digits(value: np.ndarray, text: np.ndarray, rows: np.ndarray, exactly: Callable[[int], Fraction]) -> None:
+    """In place, of those `rows` that have digits in `text` beside a value: both become what `exactly` makes of them."""
     for row in rows[pd.notna(text[rows]) & ~np.isnan(value[rows])].tolist():
         if not _DIGITS.fullmatch(text[row]):
             continue
-        exact = how.integer(int(text[row]))
+        exact = exactly(int(text[row]))
         value[row] = float(exact)  # at most 2^64 times GREATEST_FACTOR
         whole = exact.denominator == 1 and abs(exact) > EXACT_INTEGER and LEAST_INTEGER <= exact <= GREATEST_INTEGER
         text[row] = str(exact) if whole else None

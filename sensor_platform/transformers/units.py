@@ -63,7 +63,7 @@ class Conversion:
             converted: np.ndarray = (values * self.factor + self.offset) / self.divisor
         return values if self.changes_nothing else converted
 
-    def integer(self, digits: int) -> Fraction:
+    def integer(self, digits: int | Fraction) -> Fraction:
         """An integer that a float does not hold, exactly."""
         return (digits * Fraction(self.factor) + Fraction(self.offset)) / Fraction(self.divisor)
 
@@ -94,10 +94,23 @@ def _value_sent(value: float | None, unit: str, canonical: str) -> float | None:
     forth, back = _conversion(unit, canonical), _conversion(canonical, unit)
     if isinstance(forth, str) or isinstance(back, str):
         return None  # the unit of the series was set by hand
-    near = float(back.column(np.array([value]))[0])
-    shorter = (float(f"{near:.{digits}g}") for digits in range(1, 18))
-    found = (one for one in shorter if float(forth.column(np.array([one]))[0]) == value)
-    return next(found, near)
+    return float(sent(np.array([value]), forth, back)[0])
+
+
+def sent(values: np.ndarray, forth: Conversion, back: Conversion) -> np.ndarray:
+    """What became `values` (float64) by `forth`: of each the shortest decimal that does. `back` undoes `forth`."""
+    if forth.changes_nothing:
+        return values
+    stored, of = np.unique(values, return_inverse=True)
+    near = back.column(stored)
+    found, still = near.copy(), np.flatnonzero(np.isfinite(near) & np.isfinite(stored))
+    for digits in range(1, 18):
+        shorter = np.array([float(f"{one:.{digits}g}") for one in near[still].tolist()], np.float64)
+        fits = forth.column(shorter) == stored[still]
+        found[still[fits]] = shorter[fits]
+        still = still[~fits]
+    whole: np.ndarray = found[of]
+    return whole
 
 
 def expression(text: str) -> str | None:

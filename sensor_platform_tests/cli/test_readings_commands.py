@@ -212,6 +212,15 @@ def test_sensors(loaded: Shell) -> None:
     ]
     assert loaded("sensors", "set", "p1", "--maximum", "9").exit_code == 2
     assert loaded("sensors", "set", "p1").exit_code == 2
+    assert loaded("sensors", "set", "p1", "--metric", "value", "--relabel", "--maximum", "1").exit_code == 2
+
+
+def test_a_unit_that_does_not_convert_is_refused_in_one_line(loaded: Shell) -> None:
+    refused = loaded("sensors", "set", "p1", "--metric", "value", "--unit", "degC")
+    assert refused.exit_code == 1
+    assert "press/p1, metric 'value': its unit 'bar' does not convert to 'degC'." in str(refused.exception)
+    assert loaded("sensors", "set", "p1", "--metric", "value", "--unit", "mbar").exit_code == 0
+    assert loaded.json("sensors", "list", "--json")[0]["unit"] == "mbar"
 
 
 def test_a_registry_is_imported_and_exported(loaded: Shell, tmp_path: Path) -> None:

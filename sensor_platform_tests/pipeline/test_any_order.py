@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,9 @@ def stage_all(staging: LocalStaging, plan: list[tuple[int, int, list[Message]]])
         stage(staging, name, content, hour=at, received_at=received_at, first_sequence=100 * number)
 
 
-def clear(database: Database) -> None:
+def clear(database: Database, keep: Collection[str] = ("installation", "alembic_version")) -> None:
     tables = rows(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'sensor_platform'")
-    kept = {"installation", "alembic_version"}
-    names = [f"sensor_platform.{name}" for (name,) in tables if name not in kept and not name.startswith("metric_2")]
+    names = [f"sensor_platform.{name}" for (name,) in tables if name not in keep and not name.startswith("metric_2")]
     with database.begin() as connection:
         connection.execute(sa.text(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE"))
 

@@ -1,5 +1,5 @@
-INSERT INTO sensor_platform.series (sensor_id, metric, unit, unit_by, conflicts)
-SELECT sensor.id, seen.metric, seen.unit, seen.unit_by, seen.conflicts
+INSERT INTO sensor_platform.series (sensor_id, metric, unit, unit_by, unnamed_unit, unnamed_by, conflicts)
+SELECT sensor.id, seen.metric, seen.unit, seen.unit_by, seen.unit, seen.unit_by, seen.conflicts
 FROM unnest(
     CAST(:work_units AS text[]), CAST(:sensors AS text[]), CAST(:metrics AS text[]),
     CAST(:units AS text[]), CAST(:units_by AS text[]), CAST(:conflicts AS text[])

@@ -1,6 +1,8 @@
 -- Every reading that stands at a time, those that the series' policy does not show included, in received order.
 SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, metric.time, metric.value, metric.text,
-       series.unit, series.units[metric.source_unit::integer] AS source_unit,
+       series.unit,
+       CASE metric.source_unit::integer WHEN 0 THEN series.unnamed_unit ELSE series.units[metric.source_unit::integer] END
+           AS source_unit,
        CASE metric.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END AS quality,
        ledger.name AS micro_batch, ledger.hour, ledger.bytes_deleted_at, metric.sequence,
        ledger.route_versions, ledger.transformer_versions, ledger.run_id, ledger.committed_at,
