@@ -176,6 +176,12 @@ class DatabaseUnavailableError(SensorPlatformError):
     retryable = True
 
 
+class TablesBusyError(SensorPlatformError):
+    """Tables are to be changed, and somebody has them: nothing was changed."""
+
+    retryable = True
+
+
 class DefinitionsUnavailableError(SensorPlatformError):
     """What earlier messages said about later ones cannot be looked up: without it nothing is decoded or refused."""
 

@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -15,12 +16,37 @@ from sqlalchemy.dialects.postgresql import insert
 from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import SCHEMA, OneByte, installation
+from sensor_platform.errors import TablesBusyError
+
+#: That a migration waits for a table, unless it sets another one itself.
+LOCK_TIMEOUT_MS = 10_000
 
 _PARTITION = re.compile(r"metric_\d{4}_\d{2}")
 
 
 def upgrade(database: Database) -> None:
-    """Makes or upgrades every table of ours, and notes the hour of installation once."""
+    """Makes or upgrades every table of ours, and notes the hour of installation once.
+
+    Raises:
+        TablesBusyError: somebody has a table that is to be changed; nothing was.
+    """
+    try:
+        _upgrade(database)
+    except sa.exc.OperationalError as err:
+        if not isinstance(err.orig, psycopg.errors.LockNotAvailable):
+            raise
+        raise TablesBusyError(_told(err)) from err
+
+
+def _told(err: sa.exc.OperationalError) -> str:
+    statement = " ".join((err.statement or "").split())[:120]
+    return (
+        "the tables cannot be upgraded, and stay as they are: somebody has had one of them for longer than "
+        f"{LOCK_TIMEOUT_MS} ms ({statement}). Wait for that query or end it, pg_stat_activity shows it, then try again"
+    )
+
+
+def _upgrade(database: Database) -> None:
     with database.begin() as connection:
         locks.take(connection, locks.MIGRATION)
         # Not CREATE SCHEMA IF NOT EXISTS: that asks for the right to create one even where it is there.

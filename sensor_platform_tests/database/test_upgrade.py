@@ -8,11 +8,13 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
 from sensor_platform.database import migrate
 from sensor_platform.database.engine import Database
+from sensor_platform.errors import TablesBusyError
 from sensor_platform.pipeline.accounting import mismatches
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform_tests.database.plant_of_0001 import staged
@@ -63,6 +65,24 @@ def test_what_was_staged_then_can_be_told_again_now(old: Database, tmp_path: Pat
         load(staging, old, mode=Mode.AGAIN, using=routes(", text: true"), hour=HOUR + timedelta(hours=hour))
     assert mismatches(old) == []
     assert stands(old)["readings"] == before["readings"]
+
+
+def test_a_table_that_somebody_has_is_not_waited_for_for_ever(old: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stands(old)
+    with monkeypatch.context() as patched, old.connect() as reader:
+        patched.setattr(migrate, "LOCK_TIMEOUT_MS", 50)
+        reader.execute(sa.text("SELECT count(*) FROM sensor_platform.metric"))
+        with pytest.raises(TablesBusyError, match=r"longer than 50 ms \(ALTER TABLE sensor_platform\.metric"):
+            migrate.upgrade(old)
+    assert rows(old, "SELECT version_num FROM alembic_version") == [("0001",)]
+    migrate.upgrade(old)
+    assert stands(old) == before
+
+
+def test_unnamed_readings_of_before_are_in_the_unit_of_their_series(old: Database) -> None:
+    migrate.upgrade(old)
+    found = rows(old, "SELECT DISTINCT unit IS NOT DISTINCT FROM unnamed_unit, unnamed_by FROM series")
+    assert found == [(True, None)]
 
 
 def _revisions() -> list[str]:
