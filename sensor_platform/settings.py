@@ -322,6 +322,13 @@ class Settings(_Section):
         ge=0,
         description="micro-batches of hours that ended so long ago are compacted once processed; 0: never",
     )
+    dagster_history_days: float = Field(
+        2,
+        alias="DAGSTER_HISTORY_DAYS",
+        ge=0,
+        description="runs, events and check evaluations of Dagster are deleted after this, failed runs after ten times; "
+        "0: never",
+    )
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
     dead_letters: DeadLetterSettings = Field(default_factory=DeadLetterSettings)

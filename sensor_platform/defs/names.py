@@ -17,6 +17,7 @@ RETRY_JOB = "dead_letter_retry_job"
 
 RETENTION_JOB = "staging_retention_job"
 STORAGE_JOB = "storage_job"
+HISTORY_JOB = "history_job"
 
 MQTT_SENSOR = "mqtt_sensor"
 
