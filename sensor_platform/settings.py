@@ -326,8 +326,8 @@ class Settings(_Section):
         2,
         alias="DAGSTER_HISTORY_DAYS",
         ge=0,
-        description="runs, events and check evaluations of Dagster are deleted after this, failed runs after ten times; "
-        "0: never",
+        description="runs, events and check evaluations of Dagster are deleted after this, failed runs after ten times "
+        "that; 0: never",
     )
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)

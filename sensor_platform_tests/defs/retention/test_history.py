@@ -11,7 +11,8 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from sensor_platform.definitions import build_defs
 from sensor_platform.defs import names
 from sensor_platform.defs.resources import Platform
-from sensor_platform.defs.retention.history import history_schedule, prune_history
+from sensor_platform.defs.retention.history import history_schedule
+from sensor_platform.defs.retention.prune_history import prune_history
 from sensor_platform.settings import Settings
 from sensor_platform_tests.defs.ticks import skip
 
