@@ -69,7 +69,7 @@ def _in_use(instance: dg.DagsterInstance) -> set[str]:
         return set(connection.execute(query).scalars())
 
 
-def _newest(*kinds: dg.DagsterEventType) -> sa.Select[int]:
+def _newest(*kinds: dg.DagsterEventType) -> sa.Select[tuple[int]]:
     return (
         sa.select(sa.func.max(_events.id))
         .where(_events.dagster_event_type.in_([kind.value for kind in kinds]), _events.asset_key.is_not(None))
