@@ -202,6 +202,12 @@ class HealthSettings(_Section):
         ge=0,
         description="how often messages of Sparkplug nodes are missing within an hour; fires above it",
     )
+    clock_skew_s: float = Field(
+        60,
+        alias="SENSOR_THRESHOLD_CLOCK_SKEW",
+        ge=0,
+        description="seconds that the clock of a sensor is ahead or behind; fires above it",
+    )
 
 
 class DeadLetterSettings(_Section):

@@ -1,5 +1,6 @@
 """`sensor-platform sensors`: what was registered on first sight, and what people know better."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,25 @@ def history_command(name: str | None, limit: int, as_json: bool) -> None:
         emit_json(rows)
     else:
         print_table(rows, HISTORY)
+
+
+@sensors.command("clocks")
+@json_option
+def clocks_command(as_json: bool) -> None:
+    """List how far the clock of each sensor is ahead of ours, in seconds (below 0: behind), the most wrong first.
+
+    Of sensors heard of in the last two hours, by readings with a time of their own. No `skew_s`: it cannot be told.
+    """
+    from sensor_platform.cli.output import emit_json, print_table
+    from sensor_platform.pipeline.clocks import COLUMNS as CLOCK_COLUMNS
+    from sensor_platform.pipeline.clocks import clocks
+
+    with command_database(command_settings()) as database:
+        rows = clocks(database, now=datetime.now(UTC))
+    if as_json:
+        emit_json(rows)
+    else:
+        print_table(rows, CLOCK_COLUMNS)
 
 
 def as_row(change: "Change") -> dict[str, Any]:

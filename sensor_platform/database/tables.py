@@ -386,6 +386,20 @@ retention = sa.Table(
     comment="From when on each level is kept; no row: from the beginning",
 )
 
+sensor_clock = sa.Table(
+    "sensor_clock",
+    metadata,
+    sa.Column("sensor", sa.ForeignKey("sensor.id"), primary_key=True, autoincrement=False),
+    sa.Column("hour", Timestamp, nullable=False, comment="received hour that the next columns are of: the newest one"),
+    sa.Column("readings", sa.BigInteger, nullable=False, comment="looked at: with a time of their own"),
+    sa.Column(
+        "least_delay_s", sa.Double, nullable=False, comment="receipt less event time; below 0: its clock is ahead"
+    ),
+    sa.Column("mean_delay_s", sa.Double, nullable=False),
+    sa.Column("noted_at", Timestamp, nullable=False, comment="receipt of the newest message looked at"),
+    comment="How late the readings of each sensor come, of the newest hour: how wrong its clock is",
+)
+
 changed_bucket = sa.Table(
     "changed_bucket",
     metadata,

@@ -51,6 +51,7 @@ STAGING_LAG = "staging_lag_s"
 FRESHNESS = "freshness_s"
 SPARKPLUG_GAPS = "sparkplug_gaps"
 SPARKPLUG_GAPS_TOTAL = "sparkplug_gaps_total"
+CLOCK_SKEW = "clock_skew_s"
 #: Of use only beside an earlier value of their own.
 COUNTERS = (MESSAGES_TOTAL, SPARKPLUG_GAPS_TOTAL)
 SENSORS_UNDECLARED = "sensors_undeclared"
@@ -68,6 +69,8 @@ class Figure:
 
 def measure(database: "Database", staging: "Staging", *, now: datetime) -> list[Figure]:
     """Every figure as it stands at `now`. Reads only."""
+    from sensor_platform.pipeline.clocks import worst_skew_s
+
     lag = Figure(STAGING_LAG, PLATFORM, _staging_lag_s(database, staging, now=now))
     with database.connect() as connection:
         return [
@@ -78,6 +81,7 @@ def measure(database: "Database", staging: "Staging", *, now: datetime) -> list[
             *_collector_ages(connection, now=now),
             *_disks_and_uploads(connection, now=now),
             *_sparkplug_gaps(connection, now=now),
+            Figure(CLOCK_SKEW, PLATFORM, worst_skew_s(connection, now=now)),
             lag,
             Figure(FRESHNESS, PLATFORM, _freshness_s(connection, now=now)),
             *_strangers(connection),

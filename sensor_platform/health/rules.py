@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sensor_platform.health.figures import (
     CANNOT_STAGE,
+    CLOCK_SKEW,
     COLLECTOR_AGE,
     DEAD_LETTERS_PENDING,
     ERROR_RATE,
@@ -105,6 +106,14 @@ def rules(settings: "HealthSettings") -> list[Rule]:
             0.0,
             "{value:.0f} times in an hour messages of Sparkplug nodes were missing, more than {threshold:g}",
         ),
+        # What was buffered comes late once, and looks like a clock that is behind until the next reading.
+        (
+            "clock_skew",
+            CLOCK_SKEW,
+            settings.clock_skew_s,
+            300.0,
+            "a sensor's clock is wrong by {value:.0f} s, over {threshold:g} s: `sensors clocks` says whose",
+        ),
     ]
     return [
         Rule(name, figure, threshold, threshold * CLEAR_SHARE, for_s, says)
@@ -122,4 +131,5 @@ RULE_NAMES = (
     "cannot_stage",
     "upload_backlog",
     "sparkplug_gaps",
+    "clock_skew",
 )

@@ -14,6 +14,7 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import ledger
 from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError
 from sensor_platform.log import get_logger
+from sensor_platform.pipeline.clocks import note
 from sensor_platform.pipeline.guilty import load_prepared
 from sensor_platform.pipeline.letters import letters_by_code
 from sensor_platform.pipeline.load import Loaded, Scope, load
@@ -223,6 +224,8 @@ class _Steps:
         loaded = load_prepared(self.database, outcome, self._attempt, again=lambda: self.prepare(group))
         seconds["load"] = time.perf_counter() - started
         report = replace(_report(loaded, seconds), sparkplug_gaps=self._gaps(loaded.outcome))
+        if self.mode is Mode.NEW and loaded.made:
+            note(self.database, loaded.outcome)
         get_logger().info(
             "micro_batches_loaded",
             micro_batches=report.micro_batches,

@@ -63,11 +63,12 @@ def trace(database: Database, staging: Staging, sensor: str, metric: str, time: 
 
 
 def _traced(row: sa.RowMapping, staging: Staging) -> dict[str, Any]:
-    topic, payload = _message(row, staging)
+    topic, payload, received_at = _message(row, staging)
     return {
         "reading": {name: row[name] for name in COLUMNS},
         "micro_batch": row["micro_batch"],
         "sequence": row["sequence"],
+        "received_at": received_at,
         "topic": topic.decode("utf-8", "backslashreplace"),
         "payload_base64": base64.b64encode(payload).decode(),
         **versions_of(topic, row, row["made_by"]),
@@ -96,15 +97,15 @@ def original_of(row: sa.RowMapping) -> dict[str, Any] | None:
     return None if source is None or unit is None or source == unit else original(row["value"], source, unit)
 
 
-def _message(row: sa.RowMapping, staging: Staging) -> tuple[bytes, bytes]:
-    """Topic and payload. A message that once was a dead letter has its bytes in the database too."""
+def _message(row: sa.RowMapping, staging: Staging) -> tuple[bytes, bytes, datetime]:
+    """Topic, payload and time of receipt. A message that once was a dead letter has its bytes in the database too."""
     if row["topic"] is not None:
-        return row["topic"], row["payload"]
+        return row["topic"], row["payload"], row["received_at"]
     if row["bytes_deleted_at"] is not None:
         raise BytesDeletedError(row["micro_batch"], at=row["bytes_deleted_at"])
     messages = staging.read(MicroBatch(row["hour"].astimezone(UTC), row["micro_batch"]))
     message = messages.filter(pc.equal(messages["sequence"], row["sequence"])).to_pylist()[0]
-    return message["topic"], message["payload"]
+    return message["topic"], message["payload"], message["received_at"]
 
 
 def route_of_topic(topic: bytes, routes: dict[str, dict[str, str]]) -> str | None:

@@ -1,7 +1,7 @@
 """The commands that read and load: what stands on stdout, to the key, and their exit codes."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,7 @@ def test_trace(loaded: Shell) -> None:
         "reading",
         "micro_batch",
         "sequence",
+        "received_at",
         "topic",
         "payload_base64",
         "route",
@@ -411,3 +412,13 @@ def test_a_case_from_the_field_holds_until_the_routes_change(
     assert loaded("routes", "test", "--from-staged", "a:1", "../../out").exit_code == 2
     (tmp_path / "routes.yaml").write_text("routes: [{name: all, filter: '#', ignore: true}]\n")
     assert loaded("routes", "test").exit_code == 1
+
+
+def test_sensors_clocks_lists_how_wrong_they_are(shell: Shell, staging: LocalStaging) -> None:
+    now = datetime.now(UTC)
+    stage(staging, "a", [value(n, now + timedelta(seconds=n + 90)) for n in range(3)], received_at=now)
+    shell.json("process", "--json")
+    (found,) = shell.json("sensors", "clocks", "--json")
+    assert (found["work_unit"], found["sensor"], found["readings"]) == ("press", "p1", 3)
+    assert (found["skew_s"], found["least_delay_s"]) == (90.0, -90.0)
+    assert shell("sensors", "clocks").stdout.splitlines()[0].split()[:3] == ["work_unit", "sensor", "skew_s"]

@@ -17,7 +17,10 @@ from sensor_platform.database.tables import (
     dead_letter_message,
     health,
     ledger,
+    sensor,
+    sensor_clock,
     sparkplug_node,
+    work_unit,
 )
 from sensor_platform.embedded.status import status
 from sensor_platform.errors import ObjectStoreError
@@ -252,6 +255,24 @@ def test_sparkplug_gaps_are_those_since_the_oldest_sample_of_an_hour(database: D
         True,
         "4 times in an hour messages of Sparkplug nodes were missing, more than 1",
     )
+
+
+def test_the_clock_that_is_most_wrong_is_a_figure_and_fires_after_a_while(database: Database) -> None:
+    assert figure(database, "clock_skew_s") == 0
+    heard = [("ahead", -90.0, ago(minutes=5)), ("well", 0.5, ago(minutes=5)), ("silent", -500.0, ago(hours=3))]
+    with database.begin() as connection:
+        connection.execute(sa.insert(work_unit).values(id=1, name="press"))
+        for number, (name, delay_s, at) in enumerate(heard, 1):
+            connection.execute(sa.insert(sensor).values(id=number, work_unit_id=1, name=name))
+            delays = {"least_delay_s": delay_s, "mean_delay_s": delay_s}
+            row = {"sensor": number, "hour": at, "readings": 9, "noted_at": at}
+            connection.execute(sa.insert(sensor_clock).values(**row, **delays))
+    assert figure(database, "clock_skew_s") == 90
+    (rule,) = [rule for rule in rules(Settings().health) if rule.name == "clock_skew"]
+    judged = rule.judge(Figure("clock_skew_s", "platform", 90), is_firing=False)
+    assert judged is not None
+    assert (judged.firing, judged.for_s) == (True, 300)
+    assert judged.detail == "a sensor's clock is wrong by 90 s, over 60 s: `sensors clocks` says whose"
 
 
 def test_freshness_is_the_age_of_the_newest_message_in_the_tables(database: Database) -> None:

@@ -65,6 +65,7 @@ def test_trace_shows_the_bytes_of_both_values_at_one_time(database: Database, st
     first, _, third = trace(database, staging, "press/p1", "value", HOUR)
     assert (first["micro_batch"], first["sequence"], third["micro_batch"], third["sequence"]) == ("a", 1, "b", 3)
     assert base64.b64decode(first["payload_base64"]) == value(1).bytes
+    assert first["received_at"] == HOUR
     assert first["topic"] == "factory/press/sensors/p1/data"
     assert (first["route"], first["route_version"], first["transformer_version"]) == ("data", DATA.version, "1")
     assert first["run_id"] == "run 1"
@@ -88,6 +89,7 @@ def test_trace_of_what_a_retry_made(database: Database, staging: LocalStaging) -
     (found,) = trace(database, staging, "p1", "value", HOUR)
     assert (found["run_id"], found["route_version"]) == ("run 2", TEXT["data"].version)
     assert base64.b64decode(found["payload_base64"]) == value("warm").bytes
+    assert found["received_at"] == HOUR
 
 
 def test_a_micro_batch_that_is_gone_is_said(database: Database, staging: LocalStaging) -> None:

@@ -124,6 +124,14 @@ FIGURES_WITHIN_LIMITS = (
         ),
     ),
     dg.AssetCheckSpec(
+        "clock_skew",
+        asset=names.READINGS,
+        description=(
+            "The clock of no sensor is ahead or behind by more than SENSOR_THRESHOLD_CLOCK_SKEW. The view sensor_skew, "
+            "and `sensor-platform sensors clocks`, have the sensors."
+        ),
+    ),
+    dg.AssetCheckSpec(
         "dead_letter_backlog",
         asset=names.DEAD_LETTERS,
         description="No more dead letters are pending than DEAD_LETTER_THRESHOLD_BACKLOG.",
@@ -185,16 +193,16 @@ class Within:
 
 def judge(figures: "Iterable[Figure]", limits: "HealthSettings") -> list[Within]:
     """What the checks of FIGURES_WITHIN_LIMITS make of measured figures; one that is not known counts as 0."""
-    from sensor_platform.health.figures import DEAD_LETTERS_PENDING, ERROR_RATE, SPARKPLUG_GAPS, STAGING_LAG
+    from sensor_platform.health.figures import CLOCK_SKEW, DEAD_LETTERS_PENDING, ERROR_RATE, SPARKPLUG_GAPS, STAGING_LAG
 
     measured = {figure.figure: figure.value or 0.0 for figure in figures}
-    rate, lag, gaps, backlog = (
-        measured[name] for name in (ERROR_RATE, STAGING_LAG, SPARKPLUG_GAPS, DEAD_LETTERS_PENDING)
-    )
+    figures_of_checks = (ERROR_RATE, STAGING_LAG, SPARKPLUG_GAPS, CLOCK_SKEW, DEAD_LETTERS_PENDING)
+    rate, lag, gaps, skew, backlog = (measured[name] for name in figures_of_checks)
     return [
         Within(dg.AssetCheckKey(names.READINGS, "error_rate"), rate, limits.error_rate_percent, "%"),
         Within(dg.AssetCheckKey(names.READINGS, "freshness"), lag, FRESH_WITHIN_S, "s"),
         Within(dg.AssetCheckKey(names.READINGS, "sparkplug_gaps"), gaps, limits.sparkplug_gaps, "times in an hour"),
+        Within(dg.AssetCheckKey(names.READINGS, "clock_skew"), skew, limits.clock_skew_s, "s"),
         Within(
             dg.AssetCheckKey(names.DEAD_LETTERS, "dead_letter_backlog"), backlog, limits.dead_letter_backlog, "pending"
         ),

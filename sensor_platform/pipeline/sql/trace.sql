@@ -7,7 +7,8 @@ SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, metric
        ledger.name AS micro_batch, ledger.hour, ledger.bytes_deleted_at, metric.sequence,
        ledger.route_versions, ledger.transformer_versions, ledger.run_id, ledger.committed_at,
        CASE WHEN message.bytes_deleted_at IS NULL THEN message.topic END AS topic,
-       CASE WHEN message.bytes_deleted_at IS NULL THEN message.payload END AS payload, message.made_by
+       CASE WHEN message.bytes_deleted_at IS NULL THEN message.payload END AS payload,
+       message.received_at, message.made_by
 FROM sensor_platform.work_unit
 JOIN sensor_platform.sensor ON sensor.work_unit_id = work_unit.id
 JOIN sensor_platform.series ON series.sensor_id = sensor.id

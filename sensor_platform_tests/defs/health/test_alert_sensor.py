@@ -38,13 +38,14 @@ def test_the_checks_of_figures_are_reported_without_a_run_and_again_only_when_du
 ) -> None:
     first = tick(alert_sensor, instance, platform)
     verdicts = {event.check_name: event.passed for event in first.asset_events}
-    assert verdicts == {"error_rate": True, "freshness": True, "sparkplug_gaps": True, "dead_letter_backlog": True}
+    names = ("error_rate", "freshness", "sparkplug_gaps", "clock_skew", "dead_letter_backlog")
+    assert verdicts == dict.fromkeys(names, True)
     assert not first.run_requests
     assert skip(tick(alert_sensor, instance, platform, cursor=first.cursor)) == "no alert changed"
     changed = first.cursor.replace("true", "false", 1)
-    assert len(tick(alert_sensor, instance, platform, cursor=changed).asset_events) == 4
+    assert len(tick(alert_sensor, instance, platform, cursor=changed).asset_events) == 5
     long_ago = first.cursor.replace('"at": ', '"at": -')
-    assert len(tick(alert_sensor, instance, platform, cursor=long_ago).asset_events) == 4
+    assert len(tick(alert_sensor, instance, platform, cursor=long_ago).asset_events) == 5
 
 
 def test_without_a_database_the_tick_says_so(instance: DagsterInstance, unreachable: Platform) -> None:

@@ -110,6 +110,7 @@ def test_its_checks_are_evaluated_in_the_same_step(
         "error_rate": False,  # one message of two
         "freshness": True,
         "sparkplug_gaps": True,
+        "clock_skew": True,
         "dead_letter_backlog": True,
     }
     assert [event.step_key for event in result.get_step_success_events()] == ["readings_and_dead_letters"]
