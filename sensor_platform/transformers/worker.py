@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -75,15 +76,36 @@ class Format:
 
 
 class Worker:
-    """A worker process that has imported `sources`. All its methods are called by one thread."""
+    """A worker process that imports `sources`. All its methods but `interrupt` are called by one thread.
+
+    Raises:
+        WorkerUnavailableError: the system does not start a process: too many of them, or of open files, no memory.
+    """
 
     def __init__(self, sources: FormatSources) -> None:
         self.sources = sources
+        self.registered: list[str] = []
         self._formats: dict[str, Format] = {}
-        ours, theirs = socket.socketpair()
-        with tempfile.TemporaryFile() as shared, theirs:
+        with contextlib.ExitStack() as opened:
+            try:
+                self._start(opened)
+            except OSError as err:
+                problem = f"the process for transformers of your own cannot be started, try again later: {err}"
+                raise WorkerUnavailableError(problem) from err
+            opened.pop_all()
+        self._ending = threading.Lock()
+        self._received = bytearray()
+        self._number = 0  # of the request that is being answered; the first answer, to none, has 0
+        self._memory_at_start = sys.maxsize  # what our own imports take is not the transformers'
+
+    def _start(self, opened: contextlib.ExitStack) -> None:
+        """The process, and what we share with it, which `opened` closes if it does not come to that."""
+        self._connection, theirs = socket.socketpair()
+        opened.callback(self._connection.close)
+        with theirs, tempfile.TemporaryFile() as shared:
             shared.truncate(PROGRESS_BYTES)
             self._progress = Progress(shared.fileno())
+            opened.callback(self._progress.close)
             inherited = (theirs.fileno(), shared.fileno())
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, json.dumps(sys.path), *map(str, (os.getpid(), *inherited))],
@@ -92,17 +114,17 @@ class Worker:
                 pass_fds=inherited,
                 process_group=0,  # Ctrl-C is for us; and what it starts is killed with it
             )
-        self._connection = ours
-        self._received = bytearray()
-        self._number = 0  # of the request that is being answered; the first answer, to none, has 0
-        self._memory_at_start = sys.maxsize  # what our own imports take is not the transformers'
-        try:
-            self._await_start()
-            self._memory_at_start = self._memory_bytes()
-            self.registered = self._load()
-        except BaseException:
-            self.kill()
-            raise
+
+    def begin(self) -> None:
+        """Waits until it runs, and has it import the sources.
+
+        Raises:
+            WorkerUnavailableError: it does not come to that.
+            FormatSourceError: the sources cannot be imported.
+        """
+        self._await_start()
+        self._memory_at_start = self._memory_bytes()
+        self.registered = self._load()
 
     @property
     def is_alive(self) -> bool:
@@ -142,12 +164,18 @@ class Worker:
         self._progress.began(0, 0)
         return self._ask("decode", (definition, column), limit_s, call_limit_s, find)
 
+    def interrupt(self) -> None:
+        """From any thread: ends the process and all that it started. Who waits for its answer notices at once."""
+        with self._ending:
+            if self._process.returncode is None:  # until it is waited for, nobody else has its number
+                with contextlib.suppress(OSError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """Ends the process, whatever it is at, and all that it started."""
-        if self._process.returncode is None:  # until it is waited for, nobody else has its number
-            with contextlib.suppress(OSError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self.interrupt()
+        with self._ending:
+            self._process.wait()
         self._connection.close()
         self._progress.close()
 
@@ -293,30 +321,62 @@ class _Owner:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformer-worker")
         self._worker: Worker | None = None
+        self._lock = threading.Lock()  # for what is next
+        self._at: threading.Event | None = None  # of the call that the thread is at: whether it is given up
 
     def call(self, sources: FormatSources, job: Callable[[Worker], T]) -> T:
-        """`job` with a living worker of these sources, in the thread; the worker is killed when we are interrupted."""
-        future = self._thread.submit(lambda: job(self._living(sources)))
+        """`job` with a living worker of these sources, in the thread. When we are interrupted, the worker is killed if
+        it is at our job, or starts for it; one that is at somebody else's is left alone."""
+        given_up = threading.Event()
+        future = self._thread.submit(self._run, sources, job, given_up)
         try:
             return future.result()
         except Exception:
             raise
         except BaseException:
-            self.stop()  # its thread notices at once
+            future.cancel()
+            with self._lock:
+                given_up.set()
+                if self._at is given_up and self._worker is not None:
+                    self._worker.interrupt()
             raise
 
     def stop(self) -> None:
+        """Ends the worker, which is at nothing."""
         worker = self._worker
         if worker is not None:
             worker.kill()
 
-    def _living(self, sources: FormatSources) -> Worker:
+    def _run(self, sources: FormatSources, job: Callable[[Worker], T], given_up: threading.Event) -> T:
+        with self._lock:
+            self._at = given_up
+        try:
+            return job(self._living(sources, given_up))
+        finally:
+            with self._lock:
+                self._at = None
+
+    def _living(self, sources: FormatSources, given_up: threading.Event) -> Worker:
         if self._worker is not None and (self._worker.sources != sources or not self._worker.is_alive):
-            self._worker.kill()
-            self._worker = None
+            self._forget()
         if self._worker is None:
-            self._worker = Worker(sources)
+            worker = Worker(sources)
+            with self._lock:
+                self._worker = worker
+                if given_up.is_set():
+                    worker.interrupt()
+            try:
+                worker.begin()
+            except BaseException:
+                self._forget()
+                raise
         return self._worker
+
+    def _forget(self) -> None:
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
 
 
 _owner = _Owner()
@@ -328,7 +388,7 @@ def call_worker(sources: FormatSources, job: Callable[[Worker], T]) -> T:
 
     Raises:
         FormatSourceError: the sources cannot be imported.
-        WorkerUnavailableError: the worker cannot be started.
+        WorkerUnavailableError: the worker cannot be started; it may be retried.
         WorkerEndedError: the worker was killed at a limit or crashed; the next call starts another one.
     """
     return _owner.call(sources, job)

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import TransformerSettings
 from sensor_platform.transformers import custom
+from sensor_platform.transformers import worker as worker_module
 from sensor_platform.transformers.contract import READING_COLUMNS
 from sensor_platform.transformers.definitions import Definition, Definitions, Find
 from sensor_platform.transformers.keeping import no_readings
-from sensor_platform.transformers.worker import stop_worker
+from sensor_platform.transformers.worker import Worker, call_worker, stop_worker
 from sensor_platform_tests.transformers.decoding import codes, table_of
 from sensor_platform_tests.transformers.formats import TROUBLE, routes_of
 from sensor_platform_tests.waiting import wait_until
@@ -243,6 +246,70 @@ def test_a_worker_that_cannot_be_started_costs_no_message(tmp_path: Path, monkey
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(WorkerUnavailableError, match=r"did not start, try again later: .* ended with exit code 9"):
         decoded_by(routes, b"exit", b"1")
+
+
+def test_a_worker_for_which_there_is_no_process_costs_no_message(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes = routes_of(folder, "trouble")
+    stop_worker()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(tmp_path / "gone"))
+        with pytest.raises(WorkerUnavailableError, match=r"cannot be started, try again later: .*No such file") as said:
+            decoded_by(routes, b"1")
+    assert said.value.retryable
+    assert decoded_by(routes, b"1").readings["value"].tolist() == [1]
+
+
+@contextlib.contextmanager
+def interrupted_when(condition: Callable[[], object], what: str) -> Iterator[None]:
+    """Ctrl-C for the main thread, which is this one, once `condition` holds."""
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        wait_until(condition, what, timeout_s=60)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+        waiting.result(timeout=60)
+
+
+def test_an_interrupted_start_is_not_waited_for(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = routes_of(folder, "trouble")
+    stop_worker()
+    python, started = tmp_path / "python", tmp_path / "started"
+    python.write_text(f'#!/bin/sh\necho $$ > "{started}.new"\nmv "{started}.new" "{started}"\nexec sleep 1000\n')
+    python.chmod(0o755)
+    with monkeypatch.context() as patched, interrupted_when(started.exists, "the worker to start"):
+        patched.setattr(sys, "executable", str(python))
+        decoded_by(routes, b"1")
+    assert decoded_by(routes, b"1").readings["value"].tolist() == [1]
+    assert not psutil.pid_exists(int(started.read_text()))
+
+
+def test_who_is_interrupted_while_waiting_for_its_turn_leaves_the_worker_to_others(folder: Path) -> None:
+    routes = routes_of(folder, "trouble")
+    pid = worker_pid(routes)
+    sources = next(iter(routes)).sources
+    began, go_on = threading.Event(), threading.Event()
+
+    def busy(worker: Worker) -> str | None:
+        began.set()
+        assert go_on.wait(60)
+        return worker.describe("trouble").error
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(call_worker, sources, busy)
+        assert began.wait(60)
+        waits = worker_module._owner._thread._work_queue
+        with interrupted_when(lambda: waits.qsize() > 0, "somebody to wait for the worker"):
+            decoded_by(routes, b"1")
+        go_on.set()
+        assert other.result(timeout=60) is None
+    assert worker_pid(routes) == pid
 
 
 def test_a_name_that_is_no_text_refuses_its_reading(folder: Path) -> None:
