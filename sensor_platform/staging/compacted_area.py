@@ -2,6 +2,9 @@
 
 A micro-batch moves one way, from a file of its own into a compacted one, and is in both for a while. So who looks for
 one looks for its own file first, and here after that: then it is found exactly once, whatever moves meanwhile.
+
+A compacted file that is damaged is listed under its own name, as a micro-batch that is damaged: it holds nothing else
+up, and whoever would read its micro-batches is told which file to restore.
 """
 
 import secrets
@@ -12,7 +15,7 @@ from functools import lru_cache
 
 import pyarrow as pa
 
-from sensor_platform.errors import MissingMicroBatchError
+from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError
 from sensor_platform.staging.compacted import CompactedFile, Entry, Index
 from sensor_platform.staging.format import MicroBatch, folder_of
 
@@ -64,11 +67,11 @@ class CompactedArea:
         self._last: tuple[CompactedName, int, pa.Table] | None = None
 
     def micro_batches(self, start: datetime | None, end: datetime | None) -> set[MicroBatch]:
-        return {MicroBatch(file.hour, name) for file in self._listed((start, end)) for name in self.entries(file)}
+        return {MicroBatch(file.hour, name) for file in self._listed((start, end)) for name in self.names(file)}
 
     def find(self, name: str) -> MicroBatch | None:
         """Looks into every file."""
-        found = (MicroBatch(file.hour, name) for file in self._listed((None, None)) if name in self.entries(file))
+        found = (MicroBatch(file.hour, name) for file in self._listed((None, None)) if name in self.names(file))
         return next(found, None)
 
     def entry(self, micro_batch: MicroBatch) -> Entry | None:
@@ -83,6 +86,13 @@ class CompactedArea:
                 return group.slice(entry.offset, entry.rows)
         return None
 
+    def names(self, file: CompactedName) -> list[str]:
+        """The micro-batches of a file; its own name where it is damaged."""
+        try:
+            return list(self.entries(file))
+        except DamagedMicroBatchError:
+            return [file.name]
+
     def entries(self, file: CompactedName) -> dict[str, Entry]:
         """The micro-batches of a file; none when it is gone. Raises DamagedMicroBatchError."""
         try:
@@ -91,11 +101,21 @@ class CompactedArea:
             return {}
 
     def _entries(self, micro_batch: MicroBatch) -> Iterator[tuple[CompactedName, Entry]]:
+        """Raises DamagedMicroBatchError where no file has it, and one is damaged."""
         hour = micro_batch.hour
+        damaged: DamagedMicroBatchError | None = None
+        found = False
         for file in self._listed((hour, next_hour(hour))):
-            entry = self.entries(file).get(micro_batch.name)
+            try:
+                entry = self.entries(file).get(micro_batch.name)
+            except DamagedMicroBatchError as err:
+                damaged = err
+                continue
             if entry is not None:
+                found = True
                 yield file, entry
+        if damaged is not None and not found:
+            raise damaged
 
     def _read_index(self, file: CompactedName) -> Index:
         opened = self._open(file)

@@ -157,7 +157,7 @@ class ObjectStaging:
             yield hour, file, size_bytes
 
     def _inside(self, file: CompactedName) -> tuple[MicroBatch, ...]:
-        return tuple(MicroBatch(file.hour, name) for name in self.compacted.entries(file))
+        return tuple(MicroBatch(file.hour, name) for name in self.compacted.names(file))
 
     def _open_compacted(self, file: CompactedName) -> pa.NativeFile | None:
         opened = self._bucket.open(file.key)

@@ -183,7 +183,7 @@ class LocalStaging:
         return (self.root / OPEN_FOLDER / collector / f"{micro_batch.name}{SUFFIX}").exists()
 
     def _inside(self, file: CompactedName) -> tuple[MicroBatch, ...]:
-        return tuple(MicroBatch(file.hour, name) for name in self.compacted.entries(file))
+        return tuple(MicroBatch(file.hour, name) for name in self.compacted.names(file))
 
     def _compacted_files(self, hours: Hours) -> list[CompactedName]:
         return [

@@ -298,6 +298,27 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
     assert damaged > len(data) // 7 // 2
 
 
+def test_a_damaged_compacted_file_counts_as_one_damaged_micro_batch_and_holds_nothing_up(tmp_path: Path) -> None:
+    staging = LocalStaging(tmp_path)
+    first, second, _ = write_hour(staging)
+    compact_hour(staging, HOUR, {first.name})
+    compact_hour(staging, HOUR, {second.name})
+    paths = {file.micro_batches[0]: CompactedName(file.hour, file.name) for file in staging.files() if file.compacted}
+    broken = paths[first]
+    path = tmp_path / broken.key
+    path.write_bytes(path.read_bytes()[:-20] + bytes(20))
+    staging = LocalStaging(tmp_path)
+    found = staging.micro_batches()
+    assert len(found) == 3
+    assert MicroBatch(HOUR, broken.name) in found
+    for lost in (first, MicroBatch(HOUR, broken.name)):
+        with pytest.raises(DamagedMicroBatchError, match=f"{broken.name}.parquet: it has no end"):
+            staging.read(lost)
+    assert staging.read(second).num_rows == 5
+    assert staging.find(broken.name) == MicroBatch(HOUR, broken.name)
+    assert compact_all(staging) == 1
+
+
 def test_a_micro_batch_that_no_file_has_is_missing(tmp_path: Path) -> None:
     staging = LocalStaging(tmp_path)
     write_hour(staging)
