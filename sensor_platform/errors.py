@@ -68,6 +68,12 @@ class CollectorBusyError(StagingError):
     """Another collector holds the lock of this staging folder."""
 
 
+class DagsterUnavailableError(SensorPlatformError):
+    """The Dagster webserver does not answer, or does not do as it was asked."""
+
+    retryable = True
+
+
 class BrokerError(SensorPlatformError):
     """Anything the broker refused or failed to do."""
 

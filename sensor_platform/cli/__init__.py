@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "last": ("last", "Print the last value of each series, with its age."),
     "dead-letters": ("dead_letters", "List, show, retry or discard dead letters."),
     "trace": ("trace", "Show the bytes that a reading came from, or what became of a message."),
+    "reprocess": ("reprocess", "Make received hours again, or say what that would change."),
     "decode": ("decode", "Explain what a payload becomes, step by step."),
     "sensors": ("sensors", "List sensors, set what is known of them, import and export the registry."),
     "work-units": ("work_units", "List the work units, and say where they lie in the plant."),

@@ -34,6 +34,8 @@ class Catalogue:
 
     def __init__(self, begin: Begin) -> None:
         self.begin = begin
+        #: Every change of a unit that was made here.
+        self.changes: list[UnitChange] = []
 
     def definitions(self, sources: list[Source], source_of: np.ndarray, messages: pa.Table) -> StoredDefinitions:
         """Those that the messages, in received order, may rest on."""
@@ -53,7 +55,7 @@ class Catalogue:
         """Gives series other units, where their readings convert. All at once: each commit lets every load that is
         prepared be prepared again."""
         with self.begin() as connection:
-            change_all(connection, changes)
+            self.changes += change_all(connection, changes)
 
     def without_to_and_fro(self, changes: Sequence[UnitChange]) -> list[UnitChange]:
         """Without those that a route asks for again, after it asked for others."""
@@ -70,7 +72,22 @@ class Catalogue:
         with self.begin() as connection:
             return registry_version(connection)
 
+    def names(self, series: Collection[int]) -> dict[int, tuple[Key, str | None]]:
+        """The names of series, and their units."""
+        with self.begin() as connection:
+            rows = connection.execute(_NAMES, {"series": list(series)}).all()
+        return {row.id: ((row.work_unit, row.sensor, row.metric), row.unit) for row in rows}
+
     def make_partitions(self, months: Iterable[Month]) -> None:
         """Makes those of the metric table that are missing."""
         with self.begin() as connection:
             make_partitions(connection, months)
+
+
+_NAMES = sa.text(
+    "SELECT series.id, work_unit.name AS work_unit, sensor.name AS sensor, series.metric, series.unit"
+    " FROM sensor_platform.series"
+    " JOIN sensor_platform.sensor ON sensor.id = series.sensor_id"
+    " JOIN sensor_platform.work_unit ON work_unit.id = sensor.work_unit_id"
+    " WHERE series.id = ANY(CAST(:series AS integer[]))"
+)

@@ -20,6 +20,7 @@ from sensor_platform.pipeline.contents import digest_of
 from sensor_platform.pipeline.in_force import StoredDefinitions, place_in_group
 from sensor_platform.pipeline.outcome import Outcome, Source
 from sensor_platform.pipeline.series import NOTED_UNITS, Key, Seen, Series, UnitChange
+from sensor_platform.pipeline.unit_change import converts, with_unit_noted
 from sensor_platform.transformers.definitions import Content, Definition
 from sensor_platform.transformers.units import Conversion
 
@@ -55,7 +56,6 @@ class ImaginedCatalogue(Catalogue):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database.read_only)
-        self.changes: list[UnitChange] = []
         self._series: dict[Key, Series] = {}
         self._redefined: dict[tuple[str, str], _Redefined] = {}
 
@@ -80,25 +80,22 @@ class ImaginedCatalogue(Catalogue):
             self._series[one.key] = replace(series, units=units, conflicts=one.conflicts, seen=True)
 
     def change_units(self, changes: Sequence[UnitChange]) -> None:
-        keys = self.keys_of([change.series.id for change in changes])
         for change in changes:
-            series, how = change.series, change.how
-            minimum, maximum = (_converted(one, how) for one in (series.minimum, series.maximum))
-            units = tuple(dict.fromkeys([*series.units, *filter(None, [series.unit])]))[:NOTED_UNITS]
-            self._series[keys[series.id]] = replace(
-                series, **asdict(change.to), minimum=minimum, maximum=maximum, units=units
-            )
-        self.changes += changes
+            series = with_unit_noted(change.series)
+            with self.begin() as connection:
+                if not converts(connection, series, change.to):
+                    continue  # as the database's own does, with a warning
+            minimum, maximum = (_converted(one, change.how) for one in (series.minimum, series.maximum))
+            self._series[change.key] = replace(series, **asdict(change.to), minimum=minimum, maximum=maximum)
+            self.changes.append(change)
 
     def make_partitions(self, months: Iterable[Month]) -> None:
         """Nothing is loaded into them."""
 
-    def keys_of(self, series: Collection[int]) -> dict[int, Key]:
-        """The names of series, imagined ones too."""
-        imagined = {one.id: key for key, one in self._series.items() if one.id in set(series)}
-        with self.begin() as connection:
-            rows = connection.execute(_NAMES, {"series": [one for one in series if one not in imagined]}).all()
-        return {**{row.id: (row.work_unit, row.sensor, row.metric) for row in rows}, **imagined}
+    def names(self, series: Collection[int]) -> dict[int, tuple[Key, str | None]]:
+        wanted = set(series)
+        imagined = {one.id: (key, one.unit) for key, one in self._series.items() if one.id in wanted}
+        return {**super().names(wanted), **imagined}
 
     def define(self, outcome: Outcome) -> None:
         """From now on the messages of `outcome`, whole micro-batches, define what it says and nothing else."""
@@ -171,11 +168,4 @@ _DEFINED_BY = sa.text(
     "SELECT definition.format, definition.key, ledger.name, definition.sequence, definition.content"
     " FROM sensor_platform.definition JOIN sensor_platform.ledger ON ledger.id = definition.micro_batch"
     " WHERE ledger.name = ANY(CAST(:names AS text[]))"
-)
-_NAMES = sa.text(
-    "SELECT series.id, work_unit.name AS work_unit, sensor.name AS sensor, series.metric"
-    " FROM sensor_platform.series"
-    " JOIN sensor_platform.sensor ON sensor.id = series.sensor_id"
-    " JOIN sensor_platform.work_unit ON work_unit.id = sensor.work_unit_id"
-    " WHERE series.id = ANY(CAST(:series AS integer[]))"
 )

@@ -13,11 +13,13 @@ from enum import StrEnum
 
 import numpy as np
 import sqlalchemy as sa
+from psycopg import sql
 
 from sensor_platform.database import locks
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import ledger
 from sensor_platform.errors import DefinitionsChangedError, RegistryChangedError
+from sensor_platform.pipeline.committed import Committed, around, read_rows
 from sensor_platform.pipeline.counts import Made, count
 from sensor_platform.pipeline.definitions import write_definitions
 from sensor_platform.pipeline.horizon import too_old
@@ -44,6 +46,7 @@ class Loaded:
     outcome: Outcome
     made: list[Made]  # one a source of the outcome
     stands: np.ndarray  # bool per reading: in `metric`, otherwise in `metric_duplicate`
+    before: Committed | None = None  # what stood of the micro-batches that were made again
 
 
 def load(
@@ -69,6 +72,7 @@ def load(
     if scope is Scope.NEW:
         # Whoever had the lock before us may have loaded some of them.
         outcome, ids = outcome.without(set(ids)), {}
+    before = around(connection, list(ids)) if scope is Scope.AGAIN else None
     if scope is not Scope.MESSAGES:
         ids |= _insert_ledger_rows(connection, outcome.without(set(ids)))
     if not outcome.sources:
@@ -78,6 +82,9 @@ def load(
     is_new = scope is Scope.NEW
     if not is_new:
         _withdraw(connection, outcome, list(ids.values()), micro_batch, scope)
+    if before is not None:
+        # Compared after the commit: nobody waits for that with the lock held.
+        before = replace(before, readings=read_rows(connection, sql.SQL("SELECT * FROM removed")))
     expired = too_old(connection, rows.time)
     stands, conflicting = np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     stands[~expired], conflicting[~expired] = insert(connection, rows.take(~expired), after_removal=not is_new)
@@ -101,7 +108,7 @@ def load(
         _sign_ledger(connection, outcome, list(ids.values()), run_id)
     if outdated:
         mark(connection, ids.values())
-    return Loaded(outcome, made, stands)
+    return Loaded(outcome, made, stands, before)
 
 
 def _ledger_ids(connection: sa.Connection, outcome: Outcome) -> dict[str, int]:

@@ -14,7 +14,11 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import ledger
 from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError
 from sensor_platform.log import get_logger
+from sensor_platform.pipeline.catalogue import Catalogue
+from sensor_platform.pipeline.changes import Differences
 from sensor_platform.pipeline.clocks import note
+from sensor_platform.pipeline.committed import Committed
+from sensor_platform.pipeline.differences import described_changes, differences
 from sensor_platform.pipeline.guilty import load_prepared
 from sensor_platform.pipeline.letters import letters_by_code
 from sensor_platform.pipeline.load import Loaded, Scope, load
@@ -40,7 +44,7 @@ Read = tuple[MicroBatch, pa.Table]
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class Group:
     """Micro-batches that are loaded in one transaction, and the seconds that each step with them took."""
 
     read: list[Read]
@@ -106,7 +110,7 @@ def process(
         report = Report(bytes_deleted=len(gone))
         if gone:
             get_logger().warning("bytes_deleted_by_retention", micro_batches=len(gone), their_readings="stay")
-    steps = _Steps(database, routes, settings, mode, run_id)
+    steps = _Steps(database, routes, settings, mode, run_id, Catalogue(database.begin))
     deleted: list[MicroBatch] = []
 
     def is_deleted(micro_batch: MicroBatch) -> bool:
@@ -116,11 +120,11 @@ def process(
         deleted.append(micro_batch)
         return True
 
-    for loaded in _loaded(_groups(staging, found, damaged, is_deleted), steps):
+    for loaded in _loaded(groups_of(staging, found, damaged, is_deleted), steps):
         report += loaded
         if should_stop is not None and should_stop():
             break
-    report += Report(bytes_deleted=len(deleted))
+    report += Report(bytes_deleted=len(deleted), differences=steps.unit_differences())
     if damaged:
         raise DamagedMicroBatchesError(damaged, report)
     return report
@@ -141,9 +145,9 @@ def loaded_messages(database: Database, hours: Collection[datetime]) -> dict[str
         return dict(connection.execute(statement).tuples().all())
 
 
-def _groups(
+def groups_of(
     staging: Staging, found: list[MicroBatch], damaged: dict[str, str], is_deleted: Callable[[MicroBatch], bool]
-) -> Iterator[_Group]:
+) -> Iterator[Group]:
     """The micro-batches read, a bounded group at a time. Those that cannot be read are noted in `damaged`."""
     read: list[Read] = []
     seconds = {"read": 0.0}
@@ -162,11 +166,11 @@ def _groups(
         finally:
             seconds["read"] += time.perf_counter() - started
         if read and _is_full([*read, (micro_batch, table)]):
-            yield _Group(read, seconds)
+            yield Group(read, seconds)
             read, seconds = [], {"read": 0.0}
         read.append((micro_batch, table))
     if read:
-        yield _Group(read, seconds)
+        yield Group(read, seconds)
 
 
 def _is_full(group: list[Read]) -> bool:
@@ -177,7 +181,7 @@ def _is_full(group: list[Read]) -> bool:
     )
 
 
-def _loaded(groups: Iterator[_Group], steps: "_Steps") -> Iterator[Report]:
+def _loaded(groups: Iterator[Group], steps: "_Steps") -> Iterator[Report]:
     """Each group's report once it is committed. The next group is decoded meanwhile, outside the load's lock.
 
     Not where a group says what later messages mean: those are decoded with what is committed.
@@ -205,9 +209,10 @@ class _Steps:
     settings: Settings
     mode: Mode
     run_id: str | None
+    catalogue: Catalogue
 
-    def prepare(self, group: _Group) -> Outcome:
-        sources, messages, source_of = _in_received_order(group.read)
+    def prepare(self, group: Group) -> Outcome:
+        sources, messages, source_of = in_received_order(group.read)
         return prepare(
             sources,
             messages,
@@ -216,14 +221,19 @@ class _Steps:
             self.database.begin,
             max_payload_bytes=self.settings.mqtt.max_payload_bytes,
             seconds=group.seconds,
+            catalogue=self.catalogue,
             again=self.mode is Mode.AGAIN,
         )
 
-    def load(self, group: _Group, outcome: Outcome) -> Report:
+    def load(self, group: Group, outcome: Outcome) -> Report:
         seconds, started = group.seconds, time.perf_counter()
         loaded = load_prepared(self.database, outcome, self._attempt, again=lambda: self.prepare(group))
         seconds["load"] = time.perf_counter() - started
-        report = replace(_report(loaded, seconds), sparkplug_gaps=self._gaps(loaded.outcome))
+        report = replace(
+            _report(loaded, seconds),
+            sparkplug_gaps=self._gaps(loaded.outcome),
+            differences=None if loaded.before is None else self._differences(loaded.before, loaded.outcome),
+        )
         if self.mode is Mode.NEW and loaded.made:
             note(self.database, loaded.outcome)
         get_logger().info(
@@ -240,6 +250,13 @@ class _Steps:
             return 0
         return len(watch(self.database, outcome, self.routes, is_new=self.mode is Mode.NEW))
 
+    def _differences(self, before: Committed, outcome: Outcome) -> Differences:
+        return differences(before, outcome, self.routes, names=self.catalogue.names)
+
+    def unit_differences(self) -> Differences | None:
+        """The series that have another unit since this call began, where it makes hours again."""
+        return Differences(units=described_changes(self.catalogue)) if self.mode is Mode.AGAIN else None
+
     def _attempt(self, outcome: Outcome) -> Loaded:
         first_backoff = timedelta(seconds=self.settings.dead_letters.first_backoff_s)
         with self.database.begin() as connection:
@@ -253,7 +270,7 @@ class _Steps:
             )
 
 
-def _in_received_order(group: list[Read]) -> tuple[list[Source], pa.Table, np.ndarray]:
+def in_received_order(group: list[Read]) -> tuple[list[Source], pa.Table, np.ndarray]:
     read = sorted(((_source(*entry), entry[1]) for entry in group), key=lambda one: _order(one[0]))
     sizes = [table.num_rows for _, table in read]
     messages = pa.concat_tables([table for _, table in read]).combine_chunks()

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
+from sensor_platform.pipeline.changes import Differences
+
 Number = TypeVar("Number", int, float)
 
 
@@ -71,6 +73,7 @@ class Report:
     least_time: datetime | None = None
     greatest_time: datetime | None = None
     lag_s: float | None = None
+    differences: Differences | None = None  # of what was made again
 
     def __add__(self, other: "Report") -> "Report":
         least = [time for time in (self.least_time, other.least_time) if time is not None]
@@ -89,7 +92,12 @@ class Report:
             least_time=min(least, default=None),
             greatest_time=max(greatest, default=None),
             lag_s=self.lag_s if other.lag_s is None else other.lag_s,
+            differences=_both(self.differences, other.differences),
         )
+
+
+def _both(left: Differences | None, right: Differences | None) -> Differences | None:
+    return left + right if left is not None and right is not None else left or right
 
 
 def _sum(left: dict[str, Number], right: dict[str, Number]) -> dict[str, Number]:

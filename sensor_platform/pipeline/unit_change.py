@@ -15,11 +15,12 @@ import numpy as np
 import sqlalchemy as sa
 
 from sensor_platform.database import locks
+from sensor_platform.database.copy import ReadingRows
 from sensor_platform.database.raw import cursor, statement
 from sensor_platform.database.tables import unit_change
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.log import get_logger
-from sensor_platform.pipeline.series import Key, Series, UnitChange, Units
+from sensor_platform.pipeline.series import NOTED_UNITS, Key, Series, UnitChange, Units
 from sensor_platform.pipeline.units import convert_digits
 from sensor_platform.transformers.numbers import shown
 from sensor_platform.transformers.units import Conversion, conversion, sent
@@ -42,13 +43,16 @@ class UnitChangeRefusedError(SensorPlatformError):
     """Readings of the series do not convert to the unit that is wanted of it: nothing was changed."""
 
 
-def change_all(connection: sa.Connection, changes: Sequence[UnitChange]) -> None:
-    """What routes ask for. A series whose readings do not convert stays as it is, with a warning."""
+def change_all(connection: sa.Connection, changes: Sequence[UnitChange]) -> list[UnitChange]:
+    """What routes ask for; returns what was done. A series whose readings do not convert stays, with a warning."""
+    done = []
     for change in changes:
         try:
             change_units(connection, change)
+            done.append(change)
         except UnitChangeRefusedError as refused:
             _warn("unit_of_route_refused", change, because=str(refused), do=REFUSED)
+    return done
 
 
 def without_to_and_fro(connection: sa.Connection, changes: Sequence[UnitChange]) -> list[UnitChange]:
@@ -150,6 +154,29 @@ def _refuse_what_does_not_convert(
     if found is not None:
         named = {UNNAMED: known.unnamed_unit, NOT_NOTED: known.unit}.get(found) or known.units[found - 1]
         raise refusal(key, f"it has readings in {shown(named)}, which do not convert to {shown(to.unit)}")
+
+
+def with_unit_noted(known: Series) -> Series:
+    """The series as it is noted before its unit changes: that one is among the units that readings named."""
+    return replace(known, units=tuple(dict.fromkeys([*known.units, *filter(None, [known.unit])]))[:NOTED_UNITS])
+
+
+def converts(connection: sa.Connection, known: Series, to: Units) -> bool:
+    """Whether all that stands of the series can be told again in other units. Only asks."""
+    hopeless = [source for source, way in _ways(known, to) if way is None]
+    asked = {"series": known.id, "sources": hopeless}
+    return not hopeless or connection.execute(_ANY_SOURCE, asked).scalar() is None
+
+
+def told_again(rows: ReadingRows, change: UnitChange) -> ReadingRows:
+    """Readings, those of the series as they will stand once it has the units."""
+    value, text = rows.value.copy(), rows.text.copy()
+    for source, way in _ways(with_unit_noted(change.series), change.to):
+        places = np.flatnonzero((rows.series == change.series.id) & (rows.source_unit == source))
+        if way is not None and not way.changes_nothing and len(places):
+            value[places] = way.values(rows.value[places])
+            convert_digits(value, text, places, way.digits)
+    return replace(rows, value=value, text=text)
 
 
 def has_readings(connection: sa.Connection, series: int) -> bool:

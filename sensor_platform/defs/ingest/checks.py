@@ -95,12 +95,18 @@ def definitions_in_force(outdated: Mapping[datetime, int]) -> dg.AssetCheckResul
         severity=dg.AssetCheckSeverity.WARN,
         description=(
             f"{micro_batches} micro-batches were decoded before a definition that stands before them was loaded; "
-            f"backfill these received hours of readings: {', '.join(hours[:MOST_HOURS])}{more}"
+            f"`{_reprocess(min(outdated), max(outdated))}` mends them (--dry-run says what changes), or backfill "
+            f"these received hours of readings: {', '.join(hours[:MOST_HOURS])}{more}"
             if hours
             else "every micro-batch was decoded with the definitions in force at its place"
         ),
         metadata={"micro_batches": micro_batches, "hours": len(hours)},
     )
+
+
+def _reprocess(first: datetime, last: datetime) -> str:
+    """The command for the hours from the first to the last."""
+    return f"sensor-platform reprocess --from {first:%Y-%m-%dT%H:%MZ} --to {last + timedelta(hours=1):%Y-%m-%dT%H:%MZ}"
 
 
 #: Warnings: the tables are right, and alerts tell people. Runs of `readings` report them, `alert_sensor` between runs.

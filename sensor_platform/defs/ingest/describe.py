@@ -1,12 +1,15 @@
 """What a materialization tells people: the counts of the second promise, rates, lag, and what was refused and why."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from dagster import MetadataValue
 
 if TYPE_CHECKING:
+    from sensor_platform.pipeline.changes import Differences, RouteChanges
     from sensor_platform.pipeline.report import MessageCounts, ReadingCounts, Report
 
 Metadata = dict[str, Any]
@@ -27,8 +30,66 @@ def describe_readings(report: "Report", *, mode: str) -> Metadata:
         **{f"seconds_{stage}": round(seconds, 4) for stage, seconds in report.seconds.items()},
         **_span(report.least_time, report.greatest_time),
         **({"lag_s": round(report.lag_s, 3)} if report.lag_s is not None else {}),
+        **(describe_differences(report.differences) if report.differences is not None else {}),
         **({"samples": MetadataValue.md(markdown_table(report.samples))} if report.samples else {}),
     }
+
+
+def describe_differences(changes: "Differences") -> Metadata:
+    """What a run changed that made hours again, as `sensor-platform reprocess --dry-run` says it beforehand."""
+    total = changes.total
+    rows = [_changes_row(name, one) for name, one in changes.routes.items()]
+    samples = [row for one in changes.routes.values() for row in _sample_rows(one)]
+    return {
+        "changed_readings_added": total.added,
+        "changed_readings_removed": total.removed,
+        "changed_readings_value": total.changed,
+        "changed_newly_accepted": sum(total.newly_accepted.values()),
+        "changed_newly_refused": sum(total.newly_refused.values()),
+        "changed_message_classes": sum(total.classes.values()),
+        **({"changed_units": MetadataValue.md(markdown_table(changes.units))} if changes.units else {}),
+        **({"changes": MetadataValue.md(markdown_table(rows))} if rows else {}),
+        **({"changes_samples": MetadataValue.md(markdown_table(samples))} if samples else {}),
+        "differences": MetadataValue.json(json_values(asdict(changes))),
+    }
+
+
+def _changes_row(name: str, one: "RouteChanges") -> dict[str, object]:
+    by_name = ("newly_accepted", "newly_refused", "refused_otherwise", "classes")
+    counted = {kind: ", ".join(f"{n} {what}" for what, n in getattr(one, kind).items()) for kind in by_name}
+    return {"route": name, "added": one.added, "removed": one.removed, "changed": one.changed, **counted}
+
+
+def _sample_rows(one: "RouteChanges") -> list[dict[str, object]]:
+    """Two examples of each kind of reading."""
+    rows = [row for kind in ("changed", "removed", "added") for row in one.samples.get(kind, ())[:2]]
+    return [
+        {
+            "reading": f"{row['work_unit']}/{row['sensor']} {row['metric']}",
+            "time": row["time"].isoformat(),
+            "before": _said(row["before"]),
+            "after": _said(row["after"]),
+            "message": row["message"],
+        }
+        for row in rows
+    ]
+
+
+def _said(reading: Mapping[str, Any] | None) -> object:
+    if reading is None:
+        return None
+    return reading["value"] if reading["text"] is None else reading["text"]
+
+
+def json_values(value: Any) -> Any:
+    """In JSON's own types: times as ISO 8601, NaN and infinities as text."""
+    if isinstance(value, Mapping):
+        return {str(key): json_values(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_values(entry) for entry in value]
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def describe_dead_letters(report: "Report") -> Metadata:

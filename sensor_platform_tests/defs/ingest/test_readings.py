@@ -1,3 +1,4 @@
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sensor_platform.defs.partitions import key_of
 from sensor_platform.defs.resources import Platform
 from sensor_platform.settings import Settings, TransformerSettings
 from sensor_platform_tests.defs.staged import reading, stage
+from sensor_platform_tests.pipeline.staged import routes
 
 NEW = {"sensor_platform/mode": "new"}
 RUBBISH = b"\xff"
@@ -138,6 +140,30 @@ def test_materialized_by_hand_the_hour_is_told_again_and_the_tables_are_the_same
     assert rows(platform, ledger.c.attempt) == [(2,)]
 
 
+def test_a_run_that_makes_an_hour_again_tells_what_it_changed(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    text = json.dumps({"timestamp": this_hour.isoformat(), "value": "warm"}).encode()
+    stage(root(platform), this_hour, [reading(1, at=this_hour), text])
+    assert "differences" not in metadata(new(platform, instance, this_hour), names.READINGS)
+    platform.routes = routes(", text: true")
+    told = metadata(run(platform, instance, this_hour), names.READINGS)
+    counts = {name: value for name, value in told.items() if name.startswith("changed_")}
+    assert counts == {
+        "changed_readings_added": 1,
+        "changed_readings_removed": 0,
+        "changed_readings_value": 0,
+        "changed_newly_accepted": 1,
+        "changed_newly_refused": 0,
+        "changed_message_classes": 1,
+    }
+    assert "| data | 1 | 0 | 0 | 1 value_not_number |  |  | 1 dead_lettered -> accepted |" in told["changes"]
+    assert "| line/press value |" in told["changes_samples"]
+    assert told["differences"]["routes"]["data"]["newly_accepted"] == {"value_not_number": 1}
+    nothing = metadata(run(platform, instance, this_hour), names.READINGS)
+    assert ("changes" in nothing, nothing["changed_readings_added"]) == (False, 0)
+
+
 def test_a_mismatch_fails_the_run(platform: Platform, instance: DagsterInstance, this_hour: datetime) -> None:
     """A trigger takes a row away behind the ledger's back."""
     with platform.database.begin() as connection:
@@ -192,6 +218,7 @@ def test_hours_that_an_older_definition_decoded_are_named_until_they_are_made_ag
     (told,) = [one for one in result.get_asset_check_evaluations() if one.check_name.startswith("decoded_with")]
     assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert f"backfill these received hours of readings: {key_of(this_hour)}" in (told.description or "")
+    assert f"sensor-platform reprocess --from {this_hour:%Y-%m-%dT%H:%MZ}" in (told.description or "")
     assert told.metadata["micro_batches"].value == 1
     assert checks(run(platform, instance, this_hour))["decoded_with_definitions_in_force"] is True
 
