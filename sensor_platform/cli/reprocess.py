@@ -39,7 +39,7 @@ def reprocess(
     webserver = None if dry_run else _webserver(settings, dagster_url)
     hours = _hours(settings, first, last, route)
     if not hours:
-        of = "" if route is None else f" with messages of {route}"
+        of = "" if route is None else f" of {route}"
         click.echo(f"No hour from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} has staged messages{of}.", err=True)
         raise SystemExit(1)
     if webserver is None:
