@@ -1,6 +1,6 @@
 """Checks of what arrives and of what is loaded. Unpartitioned: others lose evaluations in runs over a range."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from sensor_platform.defs.resources import Platform
 
 if TYPE_CHECKING:
     from sensor_platform.health.figures import Figure
+    from sensor_platform.pipeline.made_otherwise import MadeOtherwise
     from sensor_platform.settings import HealthSettings
 
 COLLECTOR_ALIVE = "collector_alive"
@@ -60,6 +61,38 @@ def last_hour_accounted_for(platform: dg.ResourceParam[Platform]) -> dg.AssetChe
     from sensor_platform.pipeline.accounting import mismatches
 
     return accounted_for(mismatches(platform.database, committed_since=datetime.now(UTC) - AUDITED_ALONE))
+
+
+@dg.asset_check(
+    asset=names.READINGS,
+    name="made_with_routes_of_today",
+    description=(
+        "Every hour was made with the routes and transformers of now. Executed by hand, after these were edited: it "
+        "names the hours that a backfill may change, by the ledger, where Dagster can only call every partition stale."
+    ),
+)
+def made_with_routes_of_today(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+    from sensor_platform.pipeline.made_otherwise import made_otherwise
+
+    return as_of_today(made_otherwise(platform.database, platform.routes))
+
+
+def as_of_today(others: "Sequence[MadeOtherwise]") -> dg.AssetCheckResult:
+    """The verdict on hours that other routes or transformers made than those of today."""
+    hours = [f"{key_of(one.hour)} ({', '.join(one.by)})" for one in others]
+    more = f" and {len(hours) - MOST_HOURS} more" if len(hours) > MOST_HOURS else ""
+    return dg.AssetCheckResult(
+        passed=not hours,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{len(hours)} hours were made with other routes or transformers than those of today; "
+            f"`{_reprocess(others[0].hour, others[-1].hour)} --dry-run` says what that changes: "
+            f"{', '.join(hours[:MOST_HOURS])}{more}"
+            if hours
+            else "every hour was made with the routes and transformers of today"
+        ),
+        metadata={"hours": len(hours), "micro_batches": sum(one.micro_batches for one in others)},
+    )
 
 
 def accounted_for(mismatches: list[str], *, key: dg.AssetCheckKey | None = None) -> dg.AssetCheckResult:

@@ -1,17 +1,12 @@
 """`readings` and `dead_letters`: one step, because a micro-batch's rows, letters and ledger row commit together."""
 
-import hashlib
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
-from sensor_platform import __version__
 from sensor_platform.database import tables
 from sensor_platform.defs import names
 from sensor_platform.defs.columns import table_metadata
@@ -27,11 +22,9 @@ from sensor_platform.defs.links import live_page
 from sensor_platform.defs.mode import ModeConfig, mode_of
 from sensor_platform.defs.partitions import hour_of, key_of, received_hours, window
 from sensor_platform.defs.resources import Platform
-from sensor_platform.errors import ConfigurationError
+from sensor_platform.defs.versions import code_version
 from sensor_platform.pipeline.mode import Mode
-from sensor_platform.routes.file import load_routes
-from sensor_platform.settings import Settings, load_settings
-from sensor_platform.transformers.registry import BUILT_IN
+from sensor_platform.settings import load_settings
 
 POOL = "readings"
 ACCOUNTED_FOR = "every_message_accounted_for"
@@ -46,31 +39,7 @@ class ReadingsConfig(ModeConfig):
     )
 
 
-def code_version(settings: Settings) -> str:
-    """Changes with the routes, with the source of the formats that come along and of those in the folder of one's own.
-
-    Imports none of them.
-    """
-    digest = hashlib.sha256(__version__.encode())
-    try:
-        for route in load_routes(settings, with_transformers=False):
-            digest.update(route.version.encode())
-    except ConfigurationError as err:  # the run says it too; a code location that does not load says nothing
-        digest.update(str(err).encode())
-    folder = settings.transformers.folder
-    files = [] if folder is None else sorted(folder.glob("*.py"))
-    for module in BUILT_IN.values():
-        spec = importlib.util.find_spec(module)
-        if spec is not None and spec.origin is not None:
-            files.append(Path(spec.origin))
-    for file in files:
-        with suppress(OSError):  # as above: the run says it
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-_settings = load_settings()
-_version = code_version(_settings)
+_version = code_version(load_settings())
 
 readings_spec = dg.AssetSpec(
     names.READINGS,

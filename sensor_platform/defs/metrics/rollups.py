@@ -14,6 +14,7 @@ from sensor_platform.defs.columns import table_metadata
 from sensor_platform.defs.mode import ModeConfig, mode_of
 from sensor_platform.defs.partitions import event_days
 from sensor_platform.defs.resources import Platform
+from sensor_platform.defs.versions import rollups_version
 
 if TYPE_CHECKING:
     from sensor_platform.pipeline.reconciliation import Reconciliation
@@ -28,6 +29,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", category=dg.BetaWarning)
     any_received_hour = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 
+_version = rollups_version()
+
 
 def _spec(key: dg.AssetKey, upstream: dg.AssetDep | dg.AssetKey, table: sa.Table, description: str) -> dg.AssetSpec:
     return dg.AssetSpec(
@@ -39,6 +42,7 @@ def _spec(key: dg.AssetKey, upstream: dg.AssetDep | dg.AssetKey, table: sa.Table
         owners=names.OWNERS,
         tags={"sensor_platform/stage": "roll_up"},
         skippable=True,
+        code_version=_version,
         metadata=table_metadata(table),
     )
 

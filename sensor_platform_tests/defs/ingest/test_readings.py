@@ -10,9 +10,9 @@ from dagster import DagsterInstance
 from sensor_platform.database.tables import dead_letter, ledger, metric
 from sensor_platform.definitions import build_defs
 from sensor_platform.defs import names
-from sensor_platform.defs.ingest.readings import code_version
 from sensor_platform.defs.partitions import key_of
 from sensor_platform.defs.resources import Platform
+from sensor_platform.defs.versions import code_version
 from sensor_platform.settings import Settings, TransformerSettings
 from sensor_platform_tests.defs.staged import reading, stage
 from sensor_platform_tests.pipeline.staged import routes
