@@ -160,11 +160,10 @@ class _Compared:
     def classes(self) -> pd.DataFrame:
         """Rows `message, what`: messages that change class."""
         outcome, n = self._outcome, self._outcome.messages.num_rows
-        was = self._class(
-            np.concatenate([self._old_message, self._expired_message]),
-            [message for message, _ in self._letters],
-            np.zeros(n, dtype=bool),
-        )
+        refused = [message for message, _ in self._letters]
+        # Of what expired nothing stands that would tell: it was taken, unless it was refused.
+        taken = self._expired_message[~np.isin(self._expired_message, refused)]
+        was = self._class(np.concatenate([self._old_message, taken]), refused, np.zeros(n, dtype=bool))
         for place, source in enumerate(outcome.sources):
             if source.name not in self._before.ids:
                 was[self._starts[place] : self._starts[place + 1]] = PENDING

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sensor_platform.database.engine import Database
 from sensor_platform.pipeline import process as processing
 from sensor_platform.pipeline.changes import Differences, RouteChanges
+from sensor_platform.pipeline.expiry import expire
 from sensor_platform.pipeline.foresee import Foreseen, foresee, hours_of
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.retention import prune
@@ -294,6 +295,19 @@ def test_what_retention_deleted_and_what_is_damaged_is_counted(database: Databas
     path.write_bytes(path.read_bytes()[:-40])
     found = foreseen(database, staging, TEXT)
     assert (found.bytes_deleted, list(found.damaged), found.differences.micro_batches) == (1, ["a-1"], 0)
+
+
+def test_what_is_no_longer_kept_is_no_difference(database: Database, staging: LocalStaging) -> None:
+    old = HOUR - timedelta(days=60)
+    stage(staging, "a-0", [value(1, old), value(2), value("warm", old)])
+    load(staging, database)
+    expire(database, {"raw": 30.0}, now=HOUR)
+    made = foreseen(database, staging, TEXT).differences
+    assert (made.total.added, made.total.newly_accepted) == (0, {"value_not_number": 1})
+    assert made.total.classes == {"dead_lettered -> accepted": 1}
+    assert again(database, staging, TEXT) == made
+    said = foreseen(database, staging, scaled(10)).differences
+    assert (said.total.changed, said.total.removed, again(database, staging, scaled(10))) == (1, 0, said)
 
 
 def test_hours_that_hold_messages_of_a_route(database: Database, staging: LocalStaging) -> None:
