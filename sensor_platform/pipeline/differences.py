@@ -20,7 +20,7 @@ from sensor_platform.pipeline.committed import Committed
 from sensor_platform.pipeline.equals import value_bits
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.readings import route_of_topic
-from sensor_platform.pipeline.series import Key
+from sensor_platform.pipeline.series import Key, UnitChange
 from sensor_platform.routes.model import Routes
 from sensor_platform.transformers.contract import Quality
 
@@ -82,18 +82,16 @@ def _of_route(
 
 
 def described_changes(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """The units that it was asked to change, for people."""
-    changes = catalogue.changes
-    names = catalogue.names({change.series.id for change in changes}) if changes else {}
-    return [
-        {
-            **dict(zip(IDENTITY, names[change.series.id][0], strict=True)),
-            "unit_before": change.series.unit,
-            "unit": change.unit,
-            "by": change.by,
-        }
-        for change in changes
-    ]
+    """The units that were changed, for people. `unnamed`: not of the series, but of readings that name none."""
+    return [_described(change) for change in catalogue.changes]
+
+
+def _described(change: UnitChange) -> dict[str, Any]:
+    series, to = change.series, change.to
+    unnamed = series.unit == to.unit
+    before, after = (series.unnamed_unit, to.unnamed_unit) if unnamed else (series.unit, to.unit)
+    names = dict(zip(IDENTITY, change.key, strict=True))
+    return {**names, "unit_before": before, "unit": after, "unnamed": unnamed, "by": change.by}
 
 
 class _Compared:

@@ -24,6 +24,7 @@ from sensor_platform.pipeline.prepare import prepare
 from sensor_platform.pipeline.process import Group, groups_of, in_received_order
 from sensor_platform.pipeline.retention import bytes_deleted
 from sensor_platform.pipeline.series import UnitChange
+from sensor_platform.pipeline.unit_change import told_again
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
@@ -73,6 +74,7 @@ def _of_group(
         max_payload_bytes=settings.mqtt.max_payload_bytes,
         seconds={},
         catalogue=catalogue,
+        again=True,
     )
     with database.read_only() as connection:
         before = committed(connection, [source.name for source in sources])
@@ -83,13 +85,9 @@ def _of_group(
 def _in_new_units(before: Committed, changes: Iterable[UnitChange]) -> Committed:
     """What stands, as it will when the units of its series are changed: before anything is loaded, all is converted."""
     rows = before.readings
-    value, text = rows.value.copy(), rows.text.copy()
     for change in changes:
-        own = (rows.series == change.series.id) & (rows.source_unit != 0)
-        value[own] = change.how.column(value[own])
-        if not change.how.changes_nothing:
-            text[own & rows.has_value] = None
-    return replace(before, readings=replace(rows, value=value, text=text))
+        rows = told_again(rows, change)
+    return replace(before, readings=rows)
 
 
 def hours_of(
