@@ -444,7 +444,7 @@ def test_without_a_connection_it_seals_and_rests_all_the_same(tmp_path: Path, ho
             wait_until(lambda: not collector.health.connected, "the loss")
             assert originals(settings) == []
             if how == "switched off":
-                collector._is_wished = lambda: False  # type: ignore[method-assign]
+                collector._wish.is_wished = lambda: False  # type: ignore[method-assign]
                 wait_until(lambda: collector.health.state is State.WAITING, "the switch")
                 assert originals(settings) == [b"1"]
         assert collector.health.state is State.STOPPED
