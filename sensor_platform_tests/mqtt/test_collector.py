@@ -385,10 +385,10 @@ def test_what_a_crash_left_open_is_sealed_by_one_that_is_switched_off(
     broker: Any, home: Path, database: "Database"
 ) -> None:
     settings = make_settings(broker, home, "crashed")
+    today = datetime.now(UTC).date()
     with writer(home / "staging") as crashed:
         crashed.recover()
-        crashed.stage(group(b"durable"))  # and not sealed
-    today = datetime.now(UTC).date()
+        crashed.stage(group(b"durable"))  # and not sealed; perhaps tomorrow
     in_the_way = [home / f"staging/dt={day}" for day in (today, today + timedelta(days=1))]
     for path in in_the_way:
         path.touch()

@@ -1,11 +1,24 @@
-"""One S3 server a module, empty for each test."""
+"""A clock that is half past, and one S3 server a module, empty for each test."""
 
+import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from sensor_platform.staging.clock import ReceivedClock
 from sensor_platform_tests.staging.s3_server import S3Server
+
+HOUR_NS = 3600 * 10**9
+
+
+@pytest.fixture(autouse=True)
+def _half_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer's wall clock goes on from half past an hour: one that ends while a test runs seals a file more."""
+    late_ns = (time.time_ns() - HOUR_NS // 2) % HOUR_NS
+    clock = partial(ReceivedClock, wall_ns=lambda: time.time_ns() - late_ns)
+    monkeypatch.setattr("sensor_platform.staging.writer.ReceivedClock", clock)
 
 
 @pytest.fixture(scope="module")
