@@ -12,6 +12,7 @@ from sensor_platform.discovery.times import TimeFound, find_time
 from sensor_platform.routes.filters import parse_filter
 from sensor_platform.routes.model import Route
 from sensor_platform.transformers import registry
+from sensor_platform.transformers.json import in_utf8
 from sensor_platform.transformers.leaves import RefusedValueError, leaves
 
 #: Words that are one of two states, and the number of each.
@@ -109,7 +110,9 @@ def _document_options(group: Group) -> Iterator[dict[str, Any]]:
 
 
 def _is_array(group: Group) -> bool:
-    return group.kind == "json" and any(sample.payload.lstrip().startswith(b"[") for _, sample in group.samples)
+    return group.kind == "json" and any(
+        in_utf8(sample.payload)[:100].lstrip()[:1] == b"[" for _, sample in group.samples
+    )
 
 
 def _step(name: str) -> str:

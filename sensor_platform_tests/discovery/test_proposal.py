@@ -191,6 +191,13 @@ def test_sparkplug_is_one_route_that_is_tried_in_the_order_of_its_births() -> No
     assert (proposed.confidence, proposed.messages) == (1.0, 4)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])
+def test_arrays_are_read_by_element_in_every_encoding(encoding: str) -> None:
+    (proposed,) = propose(heard(("m/x1", '[{"Time": "2025-10-31T18:55:09", "p": 1}]'.encode(encoding)))).routes
+    assert definition(proposed.route)["options"]["each"] == "$[*]"
+    assert proposed.confidence == 1.0
+
+
 def test_topics_of_many_levels_are_routes_of_their_own() -> None:
     deep = "/".join(["a", *map(str, range(1_200))])
     deeper = "/".join(["b"] * 20_000)
