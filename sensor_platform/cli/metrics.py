@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
 Kind = Literal["table", "csv", "json", "parquet"]
 
 
-@click.command(help="Print or export readings of a sensor.")
+@click.command(help="Print or export readings of a sensor, or its minutes, hours or days.")
 @click.option("--sensor", required=True, help="WORK_UNIT/NAME, or NAME where it is unique.")
 @click.option("--metric", help="Only this metric.")
+@click.option(
+    "--level",
+    type=click.Choice(["readings", "minute", "hour", "day"]),
+    default="readings",
+    show_default=True,
+    help="minute, hour, day: count, means, deviation, first, last and quality of each; see docs/rollups.md.",
+)
 @click.option("--from", "start", type=Time(), help="From this time on.")
 @click.option("--to", "end", type=Time(), help="Before this time.")
 @click.option(
@@ -36,15 +44,16 @@ def metrics(
     *,
     sensor: str,
     metric: str | None,
+    level: str,
     start: datetime | None,
     end: datetime | None,
     kind: Kind,
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Readings, oldest first."""
+    """Readings or rollups, oldest first."""
     from sensor_platform.cli.output import emit_json, print_table
-    from sensor_platform.pipeline.read_out import READINGS, stream_readings
+    from sensor_platform.pipeline.read_out import LEVELS, stream_readings
 
     if kind == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output FILE: it is not for a terminal")
@@ -53,15 +62,16 @@ def metrics(
     if output is not None and output.exists():
         raise click.ClickException(f"{output} is there already: name a new file")
     with command_database(command_settings()) as database:
-        parts = stream_readings(database, sensor=sensor, metric=metric, start=start, end=end)
+        parts = stream_readings(database, sensor=sensor, metric=metric, start=start, end=end, level=level)
+        schema = LEVELS[level].schema
         if output is not None:
-            _export(output, _EXPORTS[kind], parts)
+            _export(output, partial(_EXPORTS[kind], schema), parts)
         elif as_json or kind == "json":
             emit_json(_rows(parts))
         elif kind == "csv":
-            _write_csv(parts, sys.stdout.buffer)
+            _write_csv(schema, parts, sys.stdout.buffer)
         else:
-            print_table(_rows(parts), READINGS.names)
+            print_table(_rows(parts), schema.names)
 
 
 def _export(
@@ -79,21 +89,19 @@ def _export(
         part.unlink(missing_ok=True)
 
 
-def _write_csv(parts: Iterable["pa.Table"], file: IO[bytes]) -> None:
-    from sensor_platform.pipeline.read_out import READINGS, frame_of
+def _write_csv(schema: "pa.Schema", parts: Iterable["pa.Table"], file: IO[bytes]) -> None:
+    from sensor_platform.pipeline.read_out import frame_of
 
-    file.write((",".join(READINGS.names) + "\n").encode())
+    file.write((",".join(schema.names) + "\n").encode())
     for part in parts:
         text = frame_of(part).to_csv(index=False, header=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
         file.write(text.encode())
 
 
-def _write_parquet(parts: Iterable["pa.Table"], file: IO[bytes]) -> None:
+def _write_parquet(schema: "pa.Schema", parts: Iterable["pa.Table"], file: IO[bytes]) -> None:
     import pyarrow.parquet as pq
 
-    from sensor_platform.pipeline.read_out import READINGS
-
-    with pq.ParquetWriter(file, READINGS, compression="zstd") as writer:
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for part in parts:
             writer.write_table(part)
 

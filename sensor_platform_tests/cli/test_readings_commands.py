@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from sensor_platform.cli import sensor_platform
 from sensor_platform.database.engine import Database
 from sensor_platform.errors import ConfigurationError, DagsterUnavailableError, ObjectStoreError
+from sensor_platform.pipeline.rollups import roll_up
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.conftest import free_port
 from sensor_platform_tests.pipeline.staged import HOUR, Message, new_staging, stage, value
@@ -472,3 +473,16 @@ def test_sensors_clocks_lists_how_wrong_they_are(shell: Shell, staging: LocalSta
     assert (found["work_unit"], found["sensor"], found["readings"]) == ("press", "p1", 3)
     assert (found["skew_s"], found["least_delay_s"]) == (90.0, -90.0)
     assert shell("sensors", "clocks").stdout.splitlines()[0].split()[:3] == ["work_unit", "sensor", "skew_s"]
+
+
+def test_metrics_by_level(loaded: Shell, database: Database, tmp_path: Path) -> None:
+    roll_up(database, first=HOUR.date(), last=HOUR.date())
+    (found,) = loaded.json("metrics", "--sensor", "p1", "--level", "hour", "--json")
+    assert (found["bucket"], found["count"], found["mean"], found["unit"]) == ("2026-11-23T10:00:00Z", 1, 1.5, "bar")
+    header, row = loaded("metrics", "--sensor", "p1", "--level", "day", "--format", "csv").stdout.splitlines()
+    assert header.startswith("work_unit,sensor,metric,unit,bucket,count,min,max,mean,")
+    assert row.startswith("press,p1,value,bar,2026-11-23T00:00:00.000000Z,1,1.5,1.5,1.5,")
+    parquet = tmp_path / "minutes.parquet"
+    export = ("--format", "parquet", "--output", str(parquet))
+    assert loaded("metrics", "--sensor", "p1", "--level", "minute", *export).exit_code == 0
+    assert pq.read_table(parquet)["count"].to_pylist() == [1]

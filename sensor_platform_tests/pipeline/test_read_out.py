@@ -1,14 +1,16 @@
 """Readings come out as they stand, in parts or whole, for Arrow and for pandas."""
 
 import math
+from datetime import timedelta
 
 import pytest
 
 from sensor_platform.database.engine import Database
 from sensor_platform.pipeline import read_out
-from sensor_platform.pipeline.read_out import READINGS, frame_of, read_arrow, stream_readings
+from sensor_platform.pipeline.read_out import READINGS, ROLLUPS, frame_of, read_arrow, stream_readings
+from sensor_platform.pipeline.rollups import roll_up
 from sensor_platform.staging.store import LocalStaging
-from sensor_platform_tests.pipeline.staged import HOUR, Message, load, routes, stage
+from sensor_platform_tests.pipeline.staged import HOUR, Message, load, routes, stage, value
 
 ROUTE = routes(", text: true, allow_nan: true")
 #: What a value column, a text column and CSV could confuse.
@@ -59,3 +61,21 @@ def test_a_text_of_megabytes_comes_out_whole(database: Database, staging: LocalS
     stage(staging, "a", [Message({"value": text})])
     load(staging, database, using=ROUTE)
     assert read_arrow(database, sensor="p1")["text"].to_pylist() == [text]
+
+
+@pytest.mark.parametrize(("level", "buckets"), [("minute", 2), ("hour", 1), ("day", 1)])
+def test_rollups_come_out_by_level(database: Database, staging: LocalStaging, level: str, buckets: int) -> None:
+    early = HOUR - timedelta(minutes=30)
+    stage(staging, "a", [value(2, early, unit="K"), value(4, early + timedelta(seconds=90)), value(9, metric="b")])
+    load(staging, database)
+    roll_up(database, first=HOUR.date(), last=HOUR.date())
+    found = read_arrow(database, sensor="p1", metric="value", level=level)
+    assert (found.schema, found.num_rows) == (ROLLUPS, buckets)
+    first, last = found.to_pylist()[0], found.to_pylist()[-1]
+    assert (first["unit"], first["first"], first["first_time"], last["last"]) == ("K", 2.0, early, 4.0)
+    assert (last["last_time"], last["good_share"]) == (early + timedelta(seconds=90), 1.0)
+    if level == "minute":
+        assert (first["count"], first["mean"], first["stddev"]) == (1, 2.0, None)
+    # A bucket is of the time when it begins.
+    after = read_arrow(database, sensor="p1", metric="value", level=level, start=early + timedelta(seconds=1))
+    assert after.num_rows == buckets - 1
