@@ -1,16 +1,21 @@
 """`sensor-platform sensors`: what was registered on first sight, and what people know better."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from sensor_platform.cli.connecting import Time, command_database, command_settings, user_name
 from sensor_platform.cli.connecting import as_json as json_option
-from sensor_platform.cli.connecting import command_database, command_settings, user_name
 
 if TYPE_CHECKING:
-    from sensor_platform.pipeline.declare import Change
+    from sensor_platform.pipeline.calibration import Calibration
+    from sensor_platform.pipeline.declare import Change, Declared
+
+#: Hours that are named.
+MOST_HOURS = 24
 
 COLUMNS = (
     "work_unit",
@@ -23,6 +28,7 @@ COLUMNS = (
     "description",
     "parent",
     "expected_interval_s",
+    "calibrations",
     "declared",
     "seen",
 )
@@ -49,7 +55,7 @@ def list_command(undeclared: bool, never_seen: bool, as_json: bool) -> None:
     if as_json:
         emit_json(rows)
     else:
-        print_table(rows, COLUMNS)
+        print_table([{**row, "calibrations": _calibrations(row["calibrations"])} for row in rows], COLUMNS)
 
 
 @sensors.command("set")
@@ -65,6 +71,10 @@ def list_command(undeclared: bool, never_seen: bool, as_json: bool) -> None:
     is_flag=True,
     help="With --unit: the label was wrong; numbers that came without a unit, and limits, stay.",
 )
+@click.option("--scale", type=float, help="Calibration: value * scale + offset, in the unit of the series.")
+@click.option("--offset", type=float, help="See --scale. A scale of 1 and an offset of 0 take calibrations away.")
+@click.option("--valid-from", type=Time(), help="Event time from which the calibration holds; not given: always.")
+@click.option("--valid-to", type=Time(), help="Event time up to which it holds, exclusive; not given: ever after.")
 def set_command(
     sensor: str,
     description: str | None,
@@ -73,10 +83,14 @@ def set_command(
     relabel: bool,
     **values: Any,
 ) -> None:
-    """Set what is known of SENSOR. Limits hold for what is loaded from now on, and for hours loaded again."""
+    """Set what is known of SENSOR. Limits hold for what is loaded from now on, and for hours loaded again. So do
+    calibrations, by the event time of each reading; hours that were made with others are named, and marked."""
     from sensor_platform.pipeline.registry import set_sensor
 
+    calibration = _calibration({name: values.pop(name) for name in ("scale", "offset", "valid_from", "valid_to")})
     of_series = {name: value for name, value in values.items() if value is not None}
+    if calibration is not None:
+        of_series["calibration"] = calibration
     if of_series and metric is None:
         raise click.UsageError(f"--{next(iter(of_series))} needs --metric")
     if relabel and "unit" not in of_series:
@@ -84,10 +98,10 @@ def set_command(
     if expected_interval is not None and expected_interval <= 0:
         raise click.UsageError("--expected-interval is a number of seconds above 0")
     if not of_series and description is None and expected_interval is None:
-        options = "--description, --expected-interval, --minimum, --maximum or --unit"
+        options = "--description, --expected-interval, --minimum, --maximum, --unit or --scale and --offset"
         raise click.UsageError(f"nothing to set: give {options}")
     with command_database(command_settings()) as database:
-        changes = set_sensor(
+        declared = set_sensor(
             database,
             sensor,
             description=description,
@@ -97,7 +111,7 @@ def set_command(
             by=user_name(),
             **of_series,
         )
-    tell(changes)
+    tell(declared)
 
 
 @sensors.command("import")
@@ -112,9 +126,10 @@ def import_command(file: Path, dry_run: bool, as_json: bool) -> None:
     with command_database(command_settings()) as database:
         done = import_registry(database, file, by=user_name(), dry_run=dry_run)
     if as_json:
-        emit_json({"dry_run": dry_run, "changes": [as_row(change) for change in done.changes]})
+        outdated = [asdict(one) for one in done.outdated]
+        emit_json({"dry_run": dry_run, "changes": [as_row(change) for change in done.changes], "outdated": outdated})
     else:
-        tell(done.changes, dry_run=dry_run)
+        tell(done, dry_run=dry_run)
 
 
 @sensors.command("export")
@@ -166,25 +181,69 @@ def clocks_command(as_json: bool) -> None:
 def as_row(change: "Change") -> dict[str, Any]:
     """A change as a JSON object."""
     names = dict(zip(("work_unit", "sensor", "metric"), change.subject, strict=False))
-    return {"kind": change.kind, **names, "before": change.before, "after": change.after}
+    from sensor_platform.pipeline.declare import plain
+
+    return {"kind": change.kind, **names, "before": plain(change.before), "after": plain(change.after)}
 
 
-def tell(changes: "list[Change]", *, dry_run: bool = False) -> None:
-    """A line a change on stdout, and how many there are on stderr."""
-    for change in changes:
+def tell(declared: "Declared", *, dry_run: bool = False) -> None:
+    """A line a change on stdout; on stderr how many there are, and which hours are to be made again."""
+    for change in declared.changes:
         click.echo(_line(change))
-    count = f"{len(changes)} change{'' if len(changes) == 1 else 's'}"
+    count = f"{len(declared.changes)} change{'' if len(declared.changes) == 1 else 's'}"
     click.echo(f"{count} would be made." if dry_run else f"{count} made.", err=True)
+    hours = [f"{one.hour:%Y-%m-%dT%H}Z" for one in declared.outdated if one.micro_batches]
+    if hours:
+        micro_batches = sum(one.micro_batches for one in declared.outdated)
+        more = f" and {len(hours) - MOST_HOURS} more" if len(hours) > MOST_HOURS else ""
+        would = "would keep" if dry_run else "keep"
+        click.echo(
+            f"{micro_batches} micro-batches {would} values of another calibration until these received hours are loaded"
+            f" again: {', '.join(hours[:MOST_HOURS])}{more}.",
+            err=True,
+        )
+    if kept := sum(one.kept for one in declared.outdated):
+        click.echo(f"{kept} micro-batches keep theirs: retention has deleted their bytes.", err=True)
+
+
+def _calibration(values: dict[str, Any]) -> "Calibration | None":
+    from pydantic import ValidationError
+
+    from sensor_platform.pipeline.declarations import CalibrationEntry
+
+    given = {name: value for name, value in values.items() if value is not None}
+    if not given:
+        return None
+    if not {"scale", "offset"} & given.keys():
+        raise click.UsageError("--valid-from and --valid-to are of a calibration: give --scale or --offset")
+    try:
+        said = {name: value if isinstance(value, float) else value.isoformat() for name, value in given.items()}
+        return CalibrationEntry.model_validate(said).calibration()
+    except ValidationError as err:
+        raise click.UsageError(err.errors()[0]["msg"].removeprefix("Value error, ")) from err
+
+
+def _calibrations(rows: list[dict[str, Any]]) -> str:
+    """For a cell of a table."""
+    return "; ".join(
+        f"* {one['scale']} + {one['offset']} from {one['valid_from'] or '-'} to {one['valid_to'] or '-'}"
+        for one in rows
+    )
 
 
 def _line(change: "Change") -> str:
-    from sensor_platform.cli.output import shown
     from sensor_platform.pipeline.declarations import spelled
 
     is_new = not change.before
-    fields = [
-        f"{name} {shown(value)}" if is_new else f"{name} {shown(change.before[name]) or '-'} -> {shown(value) or '-'}"
-        for name, value in change.after.items()
-    ]
+    before = {name: _shown(value) for name, value in change.before.items()}
+    after = {name: _shown(value) for name, value in change.after.items()}
+    was = {name: "" if is_new else f"{before[name] or '-'} -> " for name in after}
+    fields = [f"{name} {was[name]}{now or '-'}" for name, now in after.items()]
     head = f"{'new' if is_new else 'changed'}: {change.kind.replace('_', ' ')} {spelled(change.subject)}"
     return f"{head}: {', '.join(fields)}" if fields else head
+
+
+def _shown(value: Any) -> str:
+    from sensor_platform.cli.output import shown
+
+    return _calibrations([one.described() for one in value]) if isinstance(value, tuple) else shown(value)

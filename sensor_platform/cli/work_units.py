@@ -41,5 +41,5 @@ def set_command(name: str, parent: str | None, level: str | None, description: s
     if not name or (parent is None and level is None and description is None):
         raise click.UsageError("nothing to set: give a name, and --parent, --level or --description")
     with command_database(command_settings()) as database:
-        changes = set_work_unit(database, name, parent=parent, level=level, description=description, by=user_name())
-    tell(changes)
+        declared = set_work_unit(database, name, parent=parent, level=level, description=description, by=user_name())
+    tell(declared)

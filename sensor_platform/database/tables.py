@@ -147,6 +147,20 @@ registry_change = sa.Table(
     comment="What people changed in the registry, row by row. A load looks for news here",
 )
 
+calibration = sa.Table(
+    "calibration",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("series", sa.Integer, nullable=False, index=True),
+    sa.Column("valid_from", Timestamp, comment="event time; null: always before valid_to"),
+    sa.Column("valid_to", Timestamp, comment="event time, exclusive; null: ever after valid_from"),
+    sa.Column("scale", sa.Double, nullable=False, comment="value * scale + offset, in the unit of the series"),
+    sa.Column("offset", sa.Double, nullable=False),
+    sa.Column("from_version", sa.BigInteger, nullable=False, comment="of the registry, the first that has it"),
+    sa.Column("to_version", sa.BigInteger, comment="the first that has it no more; null: in force"),
+    comment="What becomes of values by their event time, now and in versions of the registry before",
+)
+
 high_water_mark = sa.Table(
     "high_water_mark",
     metadata,
@@ -242,7 +256,8 @@ ledger = sa.Table(
     sa.Column(
         "definitions_changed_at",
         Timestamp,
-        comment="when it became known that a definition stands before it with which it was not decoded",
+        comment="when it became known that a definition stands before it with which it was not decoded, or that a "
+        "calibration of its readings is another by now",
     ),
     sa.Column(
         "registry_as_of",

@@ -143,7 +143,8 @@ class Attempt:
         }
 
     def _made_by(self, outcome: Outcome) -> dict[str, Any]:
-        return {"routes": outcome.routes, "transformers": outcome.transformers, "run_id": self.by}
+        versions = {"routes": outcome.routes, "transformers": outcome.transformers, "registry": outcome.registry_as_of}
+        return {**versions, "run_id": self.by}
 
 
 def _still_held(connection: sa.Connection, turn: Turn, outcome: Outcome) -> Outcome:

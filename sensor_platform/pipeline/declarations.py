@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, PositiveFloat, model_validator
 
 from sensor_platform.errors import SensorPlatformError
+from sensor_platform.pipeline.calibration import Calibration, in_order
 from sensor_platform.transformers.judge import MAX_NAME_CHARACTERS
 from sensor_platform.transformers.numbers import is_storable
 
@@ -15,6 +17,8 @@ Subject = tuple[str, ...]
 KINDS = ("work_unit", "sensor", "series")
 #: From the whole to its parts. A level of another name is a plant's own, and may lie anywhere.
 LEVELS = ("enterprise", "site", "area", "line", "cell")
+#: Of scales and offsets: beyond it floats overflow.
+GREATEST_NUMBER = 1e50
 
 
 class RegistryError(SensorPlatformError):
@@ -49,6 +53,18 @@ def _storable(text: str) -> str:
     return text
 
 
+def _aware(said: object) -> datetime:
+    try:
+        at = datetime.fromisoformat(said) if isinstance(said, str) else None
+    except ValueError:
+        at = None
+    if at is None:
+        raise ValueError("it is not an ISO 8601 time, such as 2026-11-23T10:00:00Z")
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+#: Without an offset it is UTC.
+Time = Annotated[datetime, PlainValidator(_aware)]
 Text = Annotated[str, Field(min_length=1), AfterValidator(_storable)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS), AfterValidator(_storable)]
 
@@ -60,7 +76,10 @@ class Entry(BaseModel):
 
     def says(self, *identity: str) -> dict[str, Any]:
         """The fields that it names, without those of its identity."""
-        return {name: getattr(self, name) for name in self.model_fields_set - set(identity)}
+        said = {name: getattr(self, name) for name in self.model_fields_set - set(identity)}
+        if "calibrations" in said:
+            said["calibrations"] = in_order(entry.calibration() for entry in said["calibrations"])
+        return said
 
 
 class WorkUnitEntry(Entry):
@@ -70,11 +89,30 @@ class WorkUnitEntry(Entry):
     description: Text | None = None
 
 
+class CalibrationEntry(Entry):
+    valid_from: Time | None = None
+    valid_to: Time | None = None
+    scale: float = Field(1.0, ge=-GREATEST_NUMBER, le=GREATEST_NUMBER)
+    offset: float = Field(0.0, ge=-GREATEST_NUMBER, le=GREATEST_NUMBER)
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if abs(self.scale) < 1 / GREATEST_NUMBER:
+            raise ValueError("a scale of 0 leaves nothing of a value")
+        if self.valid_from is not None and self.valid_to is not None and self.valid_from >= self.valid_to:
+            raise ValueError("valid_from is not before valid_to")
+        return self
+
+    def calibration(self) -> Calibration:
+        return Calibration(self.valid_from, self.valid_to, self.scale, self.offset)
+
+
 class MetricEntry(Entry):
     metric: Name
     unit: Name = ""
     minimum: float | None = None
     maximum: float | None = None
+    calibrations: tuple[CalibrationEntry, ...] = ()
 
 
 class SensorEntry(Entry):

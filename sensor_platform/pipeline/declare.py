@@ -5,14 +5,15 @@ comes, and is prepared again. Loads register what they see without that lock; ro
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from sensor_platform.database import locks
 from sensor_platform.database.raw import statement
-from sensor_platform.database.tables import registry_change, sensor, series, work_unit
+from sensor_platform.database.tables import calibration, registry_change, sensor, series, work_unit
+from sensor_platform.pipeline.calibration import Span, differing, overlap
 from sensor_platform.pipeline.declarations import (
     KINDS,
     LEVELS,
@@ -21,7 +22,7 @@ from sensor_platform.pipeline.declarations import (
     Subject,
     spelled,
 )
-from sensor_platform.pipeline.series import look_up, registry_version
+from sensor_platform.pipeline.series import Outdated, calibrations_of, look_up, outdate, registry_version
 from sensor_platform.pipeline.unit_change import UnitChangeRefusedError
 from sensor_platform.pipeline.wished_units import set_unit
 
@@ -48,6 +49,14 @@ class Change:
         return KINDS[len(self.subject) - 1]
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What changed, and which received hours were made with another calibration and are marked in the ledger."""
+
+    changes: list[Change]
+    outdated: list[Outdated]
+
+
 def declare(
     connection: sa.Connection,
     declarations: Sequence[Declaration],
@@ -55,7 +64,7 @@ def declare(
     by: str,
     source: str | None = None,
     relabel: bool = False,
-) -> list[Change]:
+) -> Declared:
     """Makes the registry say what `declarations` say, and returns what changed. The caller commits, or not.
 
     A unit converts the stored values and the limits that stand; new limits are in the new unit. `relabel`: they were
@@ -65,22 +74,24 @@ def declare(
         RegistryError: it cannot be so, with a sentence for each problem. The caller must not commit.
     """
     locks.take(connection, locks.LOAD)
+    version = registry_version(connection) + 1
     subjects = _with_places(declarations)
     before = _standing(connection, subjects)
     _register(connection, subjects)
     _declare_sensors(connection, subjects)
     unconverted = list(_set_units(connection, declarations, relabel=relabel))
-    _set_fields(connection, declarations, _standing(connection, subjects))
+    standing = _standing(connection, subjects)
+    _set_fields(connection, declarations, standing)
+    outdated = _set_calibrations(connection, declarations, standing, version)
     after = _standing(connection, subjects)
     problems = [*unconverted, *_misplaced(connection, declarations), *_contradictory(declarations, after)]
     if problems:
         raise RegistryError(_told(line, sentence, source) for line, sentence in problems)
     changes = list(_changes(before, after))
     if changes:
-        version = registry_version(connection) + 1
         rows = [_row(change, version=version, by=by, source=source) for change in changes]
         connection.execute(sa.insert(registry_change), rows)
-    return changes
+    return Declared(changes, outdated)
 
 
 def _with_places(declarations: Sequence[Declaration]) -> set[Subject]:
@@ -101,6 +112,10 @@ def _standing(connection: sa.Connection, subjects: Collection[Subject]) -> _Stan
         for row in connection.execute(query, _columns(subjects, size)).mappings():
             subject = tuple(row[name] for name in ("work_unit", "sensor", "metric")[:size])
             found[subject] = (row["id"], {name: row[name] for name in row if name not in _IDENTITY})
+    series_of = {id_: fields for subject, (id_, fields) in found.items() if len(subject) == len(KINDS)}
+    calibrations = calibrations_of(connection, list(series_of))
+    for id_, fields in series_of.items():
+        fields["calibrations"] = tuple(calibrations.get(id_, ()))
     return found
 
 
@@ -137,13 +152,33 @@ def _set_units(connection: sa.Connection, declarations: Sequence[Declaration], *
 def _set_fields(connection: sa.Connection, declarations: Sequence[Declaration], standing: _Standing) -> None:
     for one in declarations:
         id_, fields = standing[one.subject]
-        said = {name: value for name, value in one.says.items() if name != "unit" and fields[name] != value}
+        apart = ("unit", "calibrations")
+        said = {name: value for name, value in one.says.items() if name not in apart and fields[name] != value}
         if "parent" in said:
             parent = said.pop("parent")
             said["parent_id"] = None if parent is None else standing[(parent,)][0]
         if said:
             table = TABLES[len(one.subject) - 1]
             connection.execute(sa.update(table).where(table.c.id == id_).values(said))
+
+
+def _set_calibrations(
+    connection: sa.Connection, declarations: Sequence[Declaration], standing: _Standing, version: int
+) -> list[Outdated]:
+    """Those that stand stay for `trace`, which asks what a reading was made with."""
+    spans: list[tuple[int, Span]] = []
+    for one in declarations:
+        id_, fields = standing[one.subject]
+        were, are = fields.get("calibrations", ()), one.says.get("calibrations")
+        if are is None or are == were:
+            continue
+        in_force = sa.and_(calibration.c.series == id_, calibration.c.to_version.is_(None))
+        connection.execute(sa.update(calibration).where(in_force).values(to_version=version))
+        if are:
+            rows = [{"series": id_, "from_version": version, **asdict(each)} for each in are]
+            connection.execute(sa.insert(calibration), rows)
+        spans += [(id_, span) for span in differing(were, are)]
+    return outdate(connection, spans)
 
 
 def _misplaced(connection: sa.Connection, declarations: Sequence[Declaration]) -> Iterator[_Problem]:
@@ -187,6 +222,11 @@ def _contradictory(declarations: Sequence[Declaration], after: _Standing) -> Ite
         least, greatest = fields.get("minimum"), fields.get("maximum")
         if least is not None and greatest is not None and least > greatest:
             yield one.line, f"{spelled(one.subject)}: the minimum {least} is above the maximum {greatest}"
+        calibrations = fields.get("calibrations", ())
+        if calibrations and fields["unit"] is None:
+            yield one.line, f"{spelled(one.subject)}: a calibration is in the unit of its series: say its unit too"
+        if (twice := overlap(calibrations)) is not None:
+            yield one.line, f"{spelled(one.subject)}: {twice}"
 
 
 def _told(line: int | None, sentence: str, source: str | None) -> str:
@@ -196,7 +236,7 @@ def _told(line: int | None, sentence: str, source: str | None) -> str:
 def _changes(before: _Standing, after: _Standing) -> Iterator[Change]:
     for subject, (_, fields) in sorted(after.items()):
         if subject not in before:
-            yield Change(subject, {}, {name: value for name, value in fields.items() if value is not None})
+            yield Change(subject, {}, {name: value for name, value in fields.items() if value not in (None, ())})
             continue
         _, were = before[subject]
         changed = [name for name, value in fields.items() if were[name] != value]
@@ -206,8 +246,14 @@ def _changes(before: _Standing, after: _Standing) -> Iterator[Change]:
 
 def _row(change: Change, *, version: int, by: str, source: str | None) -> dict[str, Any]:
     names = dict(zip(_NAMES, (*change.subject, None, None), strict=False))
-    what = {"kind": change.kind, "before": change.before, "after": change.after}
+    what = {"kind": change.kind, "before": plain(change.before), "after": plain(change.after)}
     return {"version": version, "by": by, "source": source, **names, **what}
+
+
+def plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a change as JSON has them."""
+    calibrations = [one.described() for one in fields.get("calibrations", ())]
+    return {**fields, "calibrations": calibrations} if "calibrations" in fields else fields
 
 
 _NAMES = ("work_unit", "sensor", "metric")

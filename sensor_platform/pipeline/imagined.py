@@ -86,7 +86,10 @@ class ImaginedCatalogue(Catalogue):
                 if not converts(connection, series, change.to):
                     continue  # as the database's own does, with a warning
             minimum, maximum = (_converted(one, change.how) for one in (series.minimum, series.maximum))
-            self._series[change.key] = replace(series, **asdict(change.to), minimum=minimum, maximum=maximum)
+            calibrations = tuple(one.in_unit(change.how) for one in series.calibrations)
+            self._series[change.key] = replace(
+                series, **asdict(change.to), minimum=minimum, maximum=maximum, calibrations=calibrations
+            )
             self.changes.append(change)
 
     def make_partitions(self, months: Iterable[Month]) -> None:

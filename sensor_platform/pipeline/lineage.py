@@ -25,7 +25,7 @@ from sensor_platform.pipeline.imagined import ImaginedCatalogue
 from sensor_platform.pipeline.message import OneMessage
 from sensor_platform.pipeline.outcome import Source
 from sensor_platform.pipeline.prepare import prepare
-from sensor_platform.pipeline.readings import COLUMNS, original_of, versions_of
+from sensor_platform.pipeline.readings import COLUMNS, calibration_of, original_of, versions_of
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
@@ -135,6 +135,7 @@ def _reading(row: sa.RowMapping) -> dict[str, Any]:
     return {
         **{name: row[name] for name in (*COLUMNS, "ordinal", "stands")},
         "behind": None if row["behind_micro_batch"] is None else behind,
+        "calibration": calibration_of(row),
         "original": original_of(row),
     }
 

@@ -79,7 +79,8 @@ def mark(connection: sa.Connection, micro_batches: Collection[int]) -> None:
 
 
 def outdated(database: Database) -> dict[datetime, int]:
-    """Micro-batches, by received hour, that were decoded before a definition that stands before them was known.
+    """Micro-batches, by received hour, that were decoded before a definition that stands before them was known, or
+    whose readings have another calibration by now.
 
     Making the hours again mends them. Those whose bytes retention has deleted cannot be made again, and are left out.
     """

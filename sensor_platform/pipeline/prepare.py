@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sensor_platform.database.copy import ReadingRows
+from sensor_platform.pipeline.calibration import calibrated
 from sensor_platform.pipeline.catalogue import Begin, Catalogue
 from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.pipeline.exceptions import thinned
@@ -99,10 +100,12 @@ def _validate(
     nan = float("nan")
     units = keys.column([one and one.unit for one in limits])
     converted = in_series_units(readings, units, keys.column([one and one.unnamed_unit for one in limits]))
-    checked = converted.readings.assign(
+    calibrations = [() if one is None else one.calibrations for one in limits]
+    values, problem = calibrated(converted.readings, keys.of, calibrations, converted.problem)
+    checked = values.assign(
         received_at=received_at[readings["message"].to_numpy(np.int64)],
         series_unit=pd.Series(units, dtype=object),
-        unit_problem=pd.Series(converted.problem, dtype=object),
+        unit_problem=pd.Series(problem, dtype=object),
         minimum=_floats([nan if one is None or one.minimum is None else one.minimum for one in limits])[keys.of],
         maximum=_floats([nan if one is None or one.maximum is None else one.maximum for one in limits])[keys.of],
     )

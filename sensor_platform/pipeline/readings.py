@@ -12,6 +12,7 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import sensor, work_unit
 from sensor_platform.errors import BytesDeletedError, SensorPlatformError
+from sensor_platform.pipeline.calibration import Calibration
 from sensor_platform.routes.filters import parse_filter
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import Staging
@@ -73,6 +74,7 @@ def _traced(row: sa.RowMapping, staging: Staging) -> dict[str, Any]:
         "payload_base64": base64.b64encode(payload).decode(),
         **versions_of(topic, row, row["made_by"]),
         "committed_at": row["committed_at"],
+        "calibration": calibration_of(row),
         "original": original_of(row),
     }
 
@@ -94,7 +96,18 @@ def versions_of(topic: bytes, entry: sa.RowMapping, made_by: Mapping[str, Any] |
 def original_of(row: sa.RowMapping) -> dict[str, Any] | None:
     """Value and unit as they were sent, where the unit is another than that of the series."""
     source, unit = row["source_unit"], row["unit"]
-    return None if source is None or unit is None or source == unit else original(row["value"], source, unit)
+    if source is None or unit is None or source == unit:
+        return None
+    calibration = calibration_of(row)
+    return original(row["value"] if calibration is None else calibration["value_before"], source, unit)
+
+
+def calibration_of(row: sa.RowMapping) -> dict[str, Any] | None:
+    """The calibration that the reading was made with, and its value before, in the unit of the series."""
+    if not row["is_calibrated"] or row["value"] is None:
+        return None
+    calibration = Calibration(row["valid_from"], row["valid_to"], row["scale"], row["offset"])
+    return {**calibration.described(), "value_before": calibration.before(row["value"])}
 
 
 def _message(row: sa.RowMapping, staging: Staging) -> tuple[bytes, bytes, datetime]:

@@ -1,21 +1,22 @@
 """The registry: places, sensors and series as loads see them and people know them. Edited here, with a history."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import registry_change, sensor, series, work_unit
 from sensor_platform.errors import SensorPlatformError
+from sensor_platform.pipeline.calibration import Calibration, laid_over
 from sensor_platform.pipeline.declarations import Declaration
-from sensor_platform.pipeline.declare import PERSON, Change, declare
+from sensor_platform.pipeline.declare import PERSON, Declared, declare
 from sensor_platform.pipeline.readings import find_sensor
 from sensor_platform.pipeline.registry_file import read_registry
-from sensor_platform.pipeline.series import look_up
+from sensor_platform.pipeline.series import calibrations_of, look_up
 
 HISTORY = ("version", "at", "by", "source", "kind", "work_unit", "sensor", "metric", "before", "after")
 
@@ -24,15 +25,7 @@ class UnknownSeriesError(SensorPlatformError):
     """The sensor has no such metric."""
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What an import changed, or, in a dry run, would change."""
-
-    changes: list[Change]
-    dry_run: bool
-
-
-def import_registry(database: Database, path: Path, *, by: str, dry_run: bool = False) -> Imported:
+def import_registry(database: Database, path: Path, *, by: str, dry_run: bool = False) -> Declared:
     """Makes the registry say what the file says: all of it, or nothing. The second time nothing changes.
 
     Raises:
@@ -40,10 +33,10 @@ def import_registry(database: Database, path: Path, *, by: str, dry_run: bool = 
     """
     declarations = read_registry(path)
     with database.connect() as connection:
-        changes = declare(connection, declarations, by=by, source=str(path))
+        declared = declare(connection, declarations, by=by, source=str(path))
         if not dry_run:
             connection.commit()
-    return Imported(changes, dry_run)
+    return declared
 
 
 def set_sensor(
@@ -57,25 +50,33 @@ def set_sensor(
     maximum: float | None = None,
     unit: str | None = None,
     relabel: bool = False,
+    calibration: Calibration | None = None,
     by: str = PERSON,
-) -> list[Change]:
+) -> Declared:
     """Sets what is given; a NaN takes a number away, an empty text a description. Another unit converts the stored
-    values, and the limits that stand; new limits are in the new unit. `relabel`: the unit was wrong, and the numbers of
-    readings that name none, and the limits, were in `unit` all the time.
+    values, and the limits and calibrations that stand; new ones are in the new unit. `relabel`: the unit was wrong, and
+    the numbers of readings that name none, limits and calibrations were in `unit` all the time. A calibration takes the
+    place of others within its times; one that changes nothing takes them away.
 
     Raises:
         UnknownSensorError, UnknownSeriesError: there is no such sensor, or it has no such metric.
-        RegistryError: the minimum would be above the maximum; the unit that stands does not convert to that one.
+        RegistryError: the minimum would be above the maximum; the unit that stands does not convert to that one; the
+            series has a calibration and no unit.
     """
     of_sensor = {"description": description, "expected_interval_s": expected_interval_s}
     of_series = {"unit": unit, "minimum": minimum, "maximum": maximum}
     with database.begin() as connection:
         subject = find_sensor(connection, name)
         declarations = [Declaration(subject, _given(of_sensor))]
-        if said := _given(of_series):
+        said = _given(of_series)
+        if said or calibration is not None:
             key = (*subject, metric or "")
-            if not look_up(connection, [key]):
+            locks.take(connection, locks.LOAD)  # what is laid over those that stand must still stand when it is written
+            known = look_up(connection, [key]).get(key)
+            if known is None:
                 raise UnknownSeriesError(f"{'/'.join(subject)} has no metric {metric!r}")
+            if calibration is not None:
+                said["calibrations"] = laid_over(known.calibrations, calibration)
             declarations.append(Declaration(key, said))
         return declare(connection, declarations, by=by, relabel=relabel)
 
@@ -88,7 +89,7 @@ def set_work_unit(
     parent: str | None = None,
     description: str | None = None,
     by: str = PERSON,
-) -> list[Change]:
+) -> Declared:
     """Sets what is given of a place in the plant; an empty text takes it away. Places are made when new, `parent` too.
 
     Raises:
@@ -108,7 +109,8 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 def list_series(database: Database) -> list[dict[str, Any]]:
     """Every series with its sensor and place, by name; `metric` is None for a declared sensor of which none is known.
 
-    `declared`: a person said something of the sensor. `seen`: a reading of it was registered.
+    `calibrations`: those in force. `declared`: a person said something of the sensor. `seen`: a reading of it was
+    registered.
     """
     parent = work_unit.alias("parent")
     query = (
@@ -116,6 +118,7 @@ def list_series(database: Database) -> list[dict[str, Any]]:
             work_unit.c.name.label("work_unit"),
             sensor.c.name.label("sensor"),
             series.c.metric,
+            series.c.id,
             series.c.unit,
             series.c.minimum,
             series.c.maximum,
@@ -134,7 +137,11 @@ def list_series(database: Database) -> list[dict[str, Any]]:
         .order_by(work_unit.c.name, sensor.c.name, series.c.metric)
     )
     with database.connect() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+        calibrations = calibrations_of(connection, [row["id"] for row in rows if row["id"] is not None])
+    for row in rows:
+        row["calibrations"] = [one.described() for one in calibrations.get(row.pop("id"), ())]
+    return rows
 
 
 def list_work_units(database: Database) -> list[dict[str, Any]]:

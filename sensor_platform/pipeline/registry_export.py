@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from sensor_platform.database.engine import Database
 from sensor_platform.pipeline.registry import list_series, list_work_units
-from sensor_platform.pipeline.registry_file import CSV_COLUMNS, OF_SENSOR, OF_SERIES, OF_WORK_UNIT
+from sensor_platform.pipeline.registry_file import CSV_COLUMNS, OF_CALIBRATION, OF_SENSOR, OF_SERIES, OF_WORK_UNIT
 
 
 def as_yaml(database: Database) -> str:
@@ -23,7 +23,9 @@ def as_yaml(database: Database) -> str:
             (row["work_unit"], row["sensor"]), {**identity, **_known(row, "description", *OF_SENSOR)}
         )
         if row["metric"] is not None:
-            entry.setdefault("metrics", []).append(_known(row, "metric", *OF_SERIES))
+            calibrations = [_known(one, *OF_CALIBRATION) for one in row["calibrations"]]
+            held = {"calibrations": calibrations} if calibrations else {}
+            entry.setdefault("metrics", []).append(_known(row, "metric", *OF_SERIES) | held)
     units = [_of_unit(row) for row in list_work_units(database)]
     text = StringIO()
     yaml = YAML()
@@ -39,12 +41,19 @@ def as_csv(database: Database) -> str:
     rows = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     rows.writeheader()
     rows.writerows(_of_unit(row) for row in list_work_units(database))
-    rows.writerows({name: value for name, value in row.items() if name != "parent"} for row in list_series(database))
+    for row in list_series(database):
+        rows.writerow({name: value for name, value in row.items() if name != "parent"} | _first(row["calibrations"]))
+        identity = _known(row, "work_unit", "sensor", "metric")
+        rows.writerows({**identity, **one} for one in row["calibrations"][1:])
     return text.getvalue()
 
 
 def _of_unit(row: dict[str, Any]) -> dict[str, Any]:
     return _known(row, "work_unit", *OF_WORK_UNIT, "description")
+
+
+def _first(calibrations: list[dict[str, Any]]) -> dict[str, Any]:
+    return calibrations[0] if calibrations else {}
 
 
 def _known(row: dict[str, Any], *names: str) -> dict[str, Any]:

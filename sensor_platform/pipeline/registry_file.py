@@ -7,6 +7,7 @@ cell says nothing; in YAML `null` takes a field away.
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from sensor_platform.pipeline.calibration import in_order
 from sensor_platform.pipeline.declarations import (
+    CalibrationEntry,
     Declaration,
     Entry,
     MetricEntry,
@@ -34,8 +37,10 @@ SUFFIXES = (".yaml", ".yml", ".csv")
 OF_WORK_UNIT = ("level", "parent")
 OF_SENSOR = ("expected_interval_s",)
 OF_SERIES = ("unit", "minimum", "maximum")
+#: A row has one calibration: a series of several has as many rows.
+OF_CALIBRATION = ("valid_from", "valid_to", "scale", "offset")
 #: `description` is that of the sensor, and in a row without one that of the work unit.
-CSV_COLUMNS = ("work_unit", *OF_WORK_UNIT, "sensor", *OF_SENSOR, "description", "metric", *OF_SERIES)
+CSV_COLUMNS = ("work_unit", *OF_WORK_UNIT, "sensor", *OF_SENSOR, "description", "metric", *OF_SERIES, *OF_CALIBRATION)
 
 E = TypeVar("E", bound=Entry)
 
@@ -136,7 +141,7 @@ class _Reader:
             if name in said and any(need not in said for need in needs):
                 self._problem(line, f"a {name} without a {needs[0]}")
                 return
-        for name, group in (("sensor", OF_SENSOR), ("metric", OF_SERIES)):
+        for name, group in (("sensor", OF_SENSOR), ("metric", (*OF_SERIES, *OF_CALIBRATION))):
             for stray in group:
                 if stray in said and name not in said:
                     self._problem(line, f"{stray} is of a {name}, and the row names none")
@@ -155,8 +160,13 @@ class _Reader:
             yield Declaration(identity[:2], sensor.says("work_unit", "sensor"), line)
         if "metric" not in said:
             return
-        if (metric := self._checked(MetricEntry, said, ("metric", *OF_SERIES), identity, line)) is not None:
-            yield Declaration(identity, metric.says("metric"), line)
+        metric = self._checked(MetricEntry, said, ("metric", *OF_SERIES), identity, line)
+        calibration = self._checked(CalibrationEntry, said, OF_CALIBRATION, identity, line)
+        if metric is not None and calibration is not None:
+            says = metric.says("metric")
+            if calibration.model_fields_set:
+                says["calibrations"] = (calibration.calibration(),)
+            yield Declaration(identity, says, line)
 
     def _checked(
         self, model: type[E], said: Mapping[str, str], columns: Sequence[str], identity: Subject, line: int
@@ -175,13 +185,16 @@ class _Reader:
             self._problem(declaration.line, f"{who} is here, and in line {before.line} already")
 
     def _merge(self, declaration: Declaration) -> None:
-        """Rows repeat what they say of work units and sensors: they must not differ."""
+        """Rows repeat what they say of work units and sensors: they must not differ. Calibrations add up."""
         before = self._said.setdefault(declaration.subject, declaration)
         for name, value in declaration.says.items():
-            if name in before.says and before.says[name] != value:
+            if name != "calibrations" and name in before.says and before.says[name] != value:
                 who, was = spelled(declaration.subject), before.says[name]
                 self._problem(declaration.line, f"{who}: {name} is {value} here, and {was} in line {before.line}")
         merged = {**declaration.says, **before.says}
+        if "calibrations" in merged:
+            both = {*before.says.get("calibrations", ()), *declaration.says.get("calibrations", ())}
+            merged["calibrations"] = in_order(both)
         self._said[declaration.subject] = Declaration(declaration.subject, merged, before.line)
 
     def _problem(self, line: int | None, sentence: str) -> None:
@@ -200,7 +213,12 @@ def _sentence(error: ErrorDetails, model: type[Entry], who: str) -> str:
 
 
 def _keys(model: type[Entry], loc: Sequence[int | str]) -> Sequence[str]:
-    inner: dict[str, type[Entry]] = {"work_units": WorkUnitEntry, "sensors": SensorEntry, "metrics": MetricEntry}
+    inner: dict[str, type[Entry]] = {
+        "work_units": WorkUnitEntry,
+        "sensors": SensorEntry,
+        "metrics": MetricEntry,
+        "calibrations": CalibrationEntry,
+    }
     last = next((part for part in reversed(loc) if isinstance(part, str)), None)
     return list((model if last is None else inner.get(last, model)).model_fields)
 
@@ -235,4 +253,6 @@ def _line_of(document: Any, loc: Sequence[int | str]) -> int:
 def _plain(node: Any) -> Any:
     if isinstance(node, CommentedMap):
         return {str(key): _plain(value) for key, value in node.items()}
-    return [_plain(value) for value in node] if isinstance(node, CommentedSeq) else node
+    if isinstance(node, CommentedSeq):
+        return [_plain(value) for value in node]
+    return node.isoformat() if isinstance(node, date) else node  # a datetime is a date

@@ -6,11 +6,13 @@ wait for each other for milliseconds and never deadlock. A series without readin
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import registry_change, unit_change
+from sensor_platform.pipeline.calibration import Calibration, Span
 from sensor_platform.transformers.units import AS_IT_IS, Conversion, conversion
 
 #: Units of a series that are noted: a place fits in a byte.
@@ -37,6 +39,7 @@ class Series:
     seen: bool = True  # False: its sensor was declared, and no reading of it has been registered
     unnamed_unit: str | None = None
     unnamed_by: str | None = None
+    calibrations: tuple[Calibration, ...] = ()
 
     def place_of(self, unit: str | None) -> int:
         """What a reading that named `unit` keeps of it: a place from 1; 0 for none, -1 where it is not noted."""
@@ -55,6 +58,16 @@ class Seen:
     conflicts: str
     unit_by: str | None = None
     units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """Micro-batches of a received hour that were made with another calibration: to be made again, and those that keep
+    what they have, since retention has deleted their bytes."""
+
+    hour: datetime
+    micro_batches: int
+    kept: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,8 @@ def look_up(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, Serie
     """Those of `keys` that are registered."""
     if not keys:
         return {}
-    rows = connection.execute(_LOOK_UP, _columns(list(keys)))
+    rows = connection.execute(_LOOK_UP, _columns(list(keys))).all()
+    calibrations = calibrations_of(connection, [row.id for row in rows])
     return {
         (row.work_unit, row.sensor, row.metric): Series(
             row.id,
@@ -105,9 +119,39 @@ def look_up(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, Serie
             row.seen,
             row.unnamed_unit,
             row.unnamed_by,
+            tuple(calibrations.get(row.id, ())),
         )
         for row in rows
     }
+
+
+def calibrations_of(connection: sa.Connection, series: Sequence[int]) -> dict[int, list[Calibration]]:
+    """The calibrations in force of those that have any, by time."""
+    found: dict[int, list[Calibration]] = {}
+    for row in connection.execute(_CALIBRATIONS, {"series": series}):
+        found.setdefault(row.series, []).append(Calibration(row.valid_from, row.valid_to, row.scale, row.offset))
+    return found
+
+
+def outdate(connection: sa.Connection, spans: Collection[tuple[int, Span]]) -> list[Outdated]:
+    """Marks in the ledger which readings were made with another calibration: those of (series, times). Under the
+    load's lock."""
+    if not spans:
+        return []
+    columns = {
+        "series": [series for series, _ in spans],
+        "starts": [start for _, (start, _) in spans],
+        "ends": [end for _, (_, end) in spans],
+    }
+    return [Outdated(row.hour, row.outdated, row.kept) for row in connection.execute(_OUTDATE, columns)]
+
+
+def convert_calibrations(connection: sa.Connection, series: int, how: Conversion) -> None:
+    """The series has another unit, by `how`. Values in calibrated times were converted too, but for the last digit."""
+    held = calibrations_of(connection, [series]).get(series, [])
+    numbers = {"factor": how.factor, "offset": how.offset, "divisor": how.divisor}
+    connection.execute(_CONVERT_CALIBRATIONS, {"series": series, **numbers})
+    outdate(connection, [(series, (one.valid_from, one.valid_to)) for one in held])
 
 
 def register(connection: sa.Connection, seen: Sequence[Seen]) -> None:
@@ -150,6 +194,9 @@ def _columns(keys: Sequence[Key]) -> dict[str, list[str]]:
 
 
 _LOOK_UP = statement("sensor_platform.pipeline", "look_up_series")
+_CALIBRATIONS = statement("sensor_platform.pipeline", "calibrations")
+_CONVERT_CALIBRATIONS = statement("sensor_platform.pipeline", "convert_calibrations")
+_OUTDATE = statement("sensor_platform.pipeline", "outdate_calibrated")
 _NOTE_UNITS = statement("sensor_platform.pipeline", "note_units")
 _REGISTER = [
     statement("sensor_platform.pipeline", name)

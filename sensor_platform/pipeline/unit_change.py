@@ -20,10 +20,10 @@ from sensor_platform.database.raw import cursor, statement
 from sensor_platform.database.tables import unit_change
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.log import get_logger
-from sensor_platform.pipeline.series import NOTED_UNITS, Key, Series, UnitChange, Units
+from sensor_platform.pipeline.series import NOTED_UNITS, Key, Series, UnitChange, Units, convert_calibrations
 from sensor_platform.pipeline.units import convert_digits
 from sensor_platform.transformers.numbers import shown
-from sensor_platform.transformers.units import Conversion, conversion, sent
+from sensor_platform.transformers.units import AS_IT_IS, Conversion, conversion, sent
 
 #: Readings that are in memory at a time.
 CHUNK = 50_000
@@ -110,6 +110,7 @@ def change_units(connection: sa.Connection, change: UnitChange, *, keep_limits: 
         _settle(connection, known.id)
     limits = {"minimum": now.minimum, "maximum": now.maximum}
     _set_units(connection, known, to, limits if keep_limits else _converted(limits, before, to.unit), by=change.by)
+    convert_calibrations(connection, known.id, AS_IT_IS if keep_limits else change.how)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,8 @@ def conversion(unit: str, wanted: str) -> Conversion | str:
 
 def unit_sentence(code: str, unit: object, wanted: object, of: str) -> str:
     """What a person reads of a unit that does not convert to the one of `of`: a route, or a series."""
+    if unit == wanted:
+        return f"the value, calibrated in {shown(wanted)}, does not fit in a float"
     if code == UNKNOWN_UNIT:
         return f"the unit {shown(unit)} is not {shown(wanted)}, the unit of the {of}, and one of the two is not known"
     return f"the unit {shown(unit)} does not convert to {shown(wanted)}, the unit of the {of}"

@@ -148,6 +148,7 @@ def test_trace(loaded: Shell) -> None:
         "transformer_version",
         "run_id",
         "committed_at",
+        "calibration",
         "original",
     ]
     assert (found["micro_batch"], found["sequence"], found["reading"]["value"]) == ("a", 1, 1.5)
@@ -304,6 +305,21 @@ def test_a_registry_is_imported_and_exported(loaded: Shell, tmp_path: Path) -> N
     table.write_text("work_unit,sensor\n,p1\n")
     failed = loaded("sensors", "import", str(table))
     assert str(failed.exception) == f"{table}:2: a sensor without a work_unit"
+
+
+def test_a_calibration_names_the_hours_that_it_outdates(loaded: Shell) -> None:
+    times = ("--valid-from", "2026-11-23T10:00", "--valid-to", "2026-11-24")
+    done = loaded("sensors", "set", "p1", "--metric", "value", "--scale", "2", *times)
+    line = "calibrations - -> * 2.0 + 0.0 from 2026-11-23T10:00:00Z to 2026-11-24T00:00:00Z"
+    assert done.stdout.splitlines()[1] == f"changed: series press/p1 value: {line}"
+    until = "1 micro-batches keep values of another calibration until these received hours are loaded again"
+    assert done.stderr.splitlines() == ["2 changes made.", f"{until}: 2026-11-23T10Z."]
+    (row,) = loaded.json("sensors", "list", "--json")
+    assert row["calibrations"][0]["scale"] == 2.0
+    assert "* 2.0 + 0.0 from" in loaded("sensors", "list").stdout
+    backwards = ("--offset", "1", "--valid-from", "2027-01-01", *times[2:])
+    for wrong in (("--valid-from", "2026-01-01"), ("--scale", "0"), backwards):
+        assert loaded("sensors", "set", "p1", "--metric", "value", *wrong).exit_code == 2
 
 
 def test_db_upgrade_makes_the_tables(database_url: str, home: Path) -> None:

@@ -148,7 +148,7 @@ def test_csv_says_the_same_and_an_export_changes_nothing(database: Database, pla
             """,
             [
                 "a.yaml:4: press/p1: expected_interval_s: 0: should be greater than 0",
-                'a.yaml:7: press/p1 value: unknown key minimun. Did you mean "minimum"? Known: maximum, metric, min',
+                'a.yaml:7: press/p1 value: unknown key minimun. Did you mean "minimum"? Known: calibrations',
                 "a.yaml:8: press/p1: metric is missing",
                 "a.yaml:9: 7: work_unit is missing",
                 "a.yaml:9: 7: sensor: 7: should be a valid string",

@@ -112,7 +112,7 @@ DEFINITIONS_IN_FORCE = dg.AssetCheckSpec(
     asset=names.READINGS,
     description=(
         "No micro-batch was decoded before a definition (a Sparkplug birth, OPC UA metadata) that stands before it was "
-        "loaded. Backfill the hours that it names."
+        "loaded, or with a calibration that is another by now. Backfill the hours that it names."
     ),
 )
 
@@ -127,11 +127,12 @@ def definitions_in_force(outdated: Mapping[datetime, int]) -> dg.AssetCheckResul
         passed=not hours,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{micro_batches} micro-batches were decoded before a definition that stands before them was loaded; "
+            f"{micro_batches} micro-batches were decoded before a definition that stands before them was loaded, or "
+            f"with a calibration that is another by now; "
             f"`{_reprocess(min(outdated), max(outdated))}` mends them (--dry-run says what changes), or backfill "
             f"these received hours of readings: {', '.join(hours[:MOST_HOURS])}{more}"
             if hours
-            else "every micro-batch was decoded with the definitions in force at its place"
+            else "every micro-batch was decoded with the definitions in force at its place, and today's calibrations"
         ),
         metadata={"micro_batches": micro_batches, "hours": len(hours)},
     )

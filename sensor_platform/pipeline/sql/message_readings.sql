@@ -12,11 +12,21 @@ WITH own AS (
 SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, own.time, own.value, own.text, series.unit,
        series.units[own.source_unit::integer] AS source_unit,
        CASE own.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END AS quality,
+       calibration.id IS NOT NULL AS is_calibrated, calibration.valid_from, calibration.valid_to,
+       calibration.scale, calibration."offset",
        own.ordinal, own.stands, before.micro_batch AS behind_micro_batch, before.sequence AS behind_sequence
 FROM own
 JOIN sensor_platform.series ON series.id = own.series
 JOIN sensor_platform.sensor ON sensor.id = series.sensor_id
 JOIN sensor_platform.work_unit ON work_unit.id = sensor.work_unit_id
+JOIN sensor_platform.ledger ON ledger.id = own.micro_batch
+LEFT JOIN sensor_platform.dead_letter_message AS message
+       ON message.micro_batch = own.micro_batch AND message.sequence = own.sequence
+LEFT JOIN sensor_platform.calibration
+       ON calibration.series = own.series
+      AND calibration.from_version <= coalesce(CAST(message.made_by ->> 'registry' AS bigint), ledger.registry_as_of)
+      AND coalesce(calibration.to_version > coalesce(CAST(message.made_by ->> 'registry' AS bigint), ledger.registry_as_of), true)
+      AND coalesce(calibration.valid_from <= own.time, true) AND coalesce(own.time < calibration.valid_to, true)
 LEFT JOIN LATERAL (
     SELECT ledger.name AS micro_batch, reading.sequence
     FROM sensor_platform.metric AS reading

@@ -8,7 +8,9 @@ SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, metric
        ledger.route_versions, ledger.transformer_versions, ledger.run_id, ledger.committed_at,
        CASE WHEN message.bytes_deleted_at IS NULL THEN message.topic END AS topic,
        CASE WHEN message.bytes_deleted_at IS NULL THEN message.payload END AS payload,
-       message.received_at, message.made_by
+       message.received_at, message.made_by,
+       calibration.id IS NOT NULL AS is_calibrated, calibration.valid_from, calibration.valid_to,
+       calibration.scale, calibration."offset"
 FROM sensor_platform.work_unit
 JOIN sensor_platform.sensor ON sensor.work_unit_id = work_unit.id
 JOIN sensor_platform.series ON series.sensor_id = sensor.id
@@ -16,5 +18,10 @@ JOIN sensor_platform.metric ON metric.series = series.id
 JOIN sensor_platform.ledger ON ledger.id = metric.micro_batch
 LEFT JOIN sensor_platform.dead_letter_message AS message
        ON message.micro_batch = metric.micro_batch AND message.sequence = metric.sequence
+LEFT JOIN sensor_platform.calibration
+       ON calibration.series = metric.series
+      AND calibration.from_version <= coalesce(CAST(message.made_by ->> 'registry' AS bigint), ledger.registry_as_of)
+      AND coalesce(calibration.to_version > coalesce(CAST(message.made_by ->> 'registry' AS bigint), ledger.registry_as_of), true)
+      AND coalesce(calibration.valid_from <= metric.time, true) AND coalesce(metric.time < calibration.valid_to, true)
 WHERE work_unit.name = :work_unit AND sensor.name = :sensor AND series.metric = :metric AND metric.time = :time
 ORDER BY ledger.first_received_at, ledger.name, metric.sequence, metric.ordinal
