@@ -56,12 +56,12 @@ def mark_behind(
         changed.setdefault((row.format, row.key), set()).add(row.place)
     if not changed:
         return
-    stood = {(row.format, row.key, row.place) for row in old}
+    stood: dict[tuple[str, str], dict[Place, bytes]] = {}
+    for row in old:
+        stood.setdefault((row.format, row.key), {})[row.place] = row.content
     stretches: list[Stretch] = []
-    for (format_, key), stands in _around(connection, changed).items():
-        places = changed[format_, key]
-        replaced = {place for place in places if (format_, key, place) in stood}
-        stretches += behind(format_, places, replaced, stands)
+    for key, stands in _around(connection, changed).items():
+        stretches += behind(key[0], changed[key], stood.get(key, {}), stands)
     merged = list(joined(stretches))
     if merged:
         columns = {
@@ -103,19 +103,23 @@ def _around(
     return found
 
 
-def behind(format_: str, changed: set[Place], replaced: set[Place], stands: dict[Place, bytes]) -> Iterator[Stretch]:
+def behind(
+    format_: str, changed: set[Place], stood: dict[Place, bytes], stands: dict[Place, bytes]
+) -> Iterator[Stretch]:
     """The stretches of one key in which something else is in force than before: each up to its next definition.
 
-    replaced: those of `changed` where another definition stood.
+    stood: what this load has taken out, at places of `changed` and at others, where it has put the same again.
     """
     before: bytes | None = None
     order = sorted(stands)
     for place in sorted(changed | stands.keys()):
-        if place not in changed:
-            before = stands[place]
-        elif place in replaced or stands.get(place) != before:
+        if place in changed and (place in stood or stands.get(place) != before):
             following = bisect_right(order, place)
             yield Stretch(format_, place[:2], order[following][:2] if following < len(order) else None)
+        if place not in changed:
+            before = stands[place]
+        elif place in stood:
+            before = stood[place]
 
 
 def joined(stretches: list[Stretch]) -> Iterator[Stretch]:
