@@ -25,7 +25,7 @@ from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.outdated import outdated
 from sensor_platform.pipeline.prepare import prepare
-from sensor_platform.pipeline.process import _in_received_order
+from sensor_platform.pipeline.process import in_received_order
 from sensor_platform.routes.model import Route
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import LocalStaging
@@ -53,7 +53,7 @@ def elsewhere(tmp_path: Path) -> LocalStaging:
 
 def prepared(staging: LocalStaging, database: Database) -> Outcome:
     read = [(micro_batch, staging.read(micro_batch)) for micro_batch in staging.micro_batches()]
-    return prepare(*_in_received_order(read), ROUTES, database.begin, max_payload_bytes=1000, seconds={})
+    return prepare(*in_received_order(read), ROUTES, database.begin, max_payload_bytes=1000, seconds={})
 
 
 def meanwhile(database: Database, other: Outcome, scope: loading.Scope, work: Callable[[], Any]) -> Any:
