@@ -4,6 +4,7 @@ import math
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from sensor_platform.cli.field import before_it, from_dead_letter, from_staged, 
 if TYPE_CHECKING:
     from sensor_platform.pipeline.explain import Explanation
     from sensor_platform.pipeline.message import OneMessage
+    from sensor_platform.pipeline.registered import Registered
 
 WIDTH = 80
 
@@ -22,13 +24,14 @@ WIDTH = 80
 @click.option("--topic", help="The topic that the payload is published to; it chooses the route.")
 @from_staged
 @from_dead_letter
+@click.option("--registry", is_flag=True, help="Ask the database for units, limits and calibrations of series too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: route, readings, refused, ignored, steps.")
-def decode(topic: str | None, staged: str | None, dead_letter: int | None, as_json: bool) -> None:
+def decode(topic: str | None, staged: str | None, dead_letter: int | None, registry: bool, as_json: bool) -> None:
     """Explain what becomes of a payload: of that on standard input, as received now on --topic, or of one from the
     field, as it was received.
 
-    Exit code 1 if anything was refused. The limits of sensors and the units of series stand in the database and are
-    not asked.
+    Exit code 1 if anything was refused. Limits, units and calibrations stand in the database and are asked only with
+    --registry.
     """
     from sensor_platform.pipeline.explain import explain
     from sensor_platform.routes.file import load_routes
@@ -38,7 +41,8 @@ def decode(topic: str | None, staged: str | None, dead_letter: int | None, as_js
     settings = load_settings()
     routes, size = load_routes(settings), settings.mqtt.max_payload_bytes
     before = before_it(message, routes, size) if message.staged_at is not None else ()
-    found = explain(message, routes, max_payload_bytes=size, before=before)
+    with _judge() if registry else nullcontext() as judge:
+        found = explain(message, routes, max_payload_bytes=size, before=before, judge=judge)
     if as_json:
         from sensor_platform.cli.output import emit_json
 
@@ -46,6 +50,16 @@ def decode(topic: str | None, staged: str | None, dead_letter: int | None, as_js
     else:
         click.echo("\n".join(_lines(message, found)))
     sys.exit(1 if found.refusals else 0)
+
+
+@contextmanager
+def _judge() -> "Iterator[Registered]":
+    from sensor_platform.cli.connecting import command_database, command_settings
+    from sensor_platform.pipeline.catalogue import Catalogue
+    from sensor_platform.pipeline.registered import Registered
+
+    with command_database(command_settings()) as database:
+        yield Registered(Catalogue(database.read_only))
 
 
 def _message(topic: str | None, staged: str | None, dead_letter: int | None) -> "OneMessage":
@@ -75,7 +89,9 @@ def _reading(row: dict[Any, Any]) -> dict[str, Any]:
     from sensor_platform.transformers.units import original
 
     source = row["source_unit"] if isinstance(row["source_unit"], str) else None
-    sent = {} if source is None else {"original": original(row["value"], source, row["unit"])}
+    calibration = row.get("calibration")
+    value = row["value"] if calibration is None else calibration.before(row["value"])
+    sent = {} if source is None else {"original": original(value, source, row["unit"])}
     return {
         **{name: row[name] for name in ("work_unit", "sensor", "metric")},
         "time": iso(row["time"]),

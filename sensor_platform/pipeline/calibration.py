@@ -40,6 +40,11 @@ class Calibration:
     def end_us(self) -> int:
         return EVER if self.valid_to is None else _microseconds(self.valid_to)
 
+    def __str__(self) -> str:
+        times = [("from", self.valid_from), ("to", self.valid_to)]
+        held = "".join(f" {word} {at.isoformat().replace('+00:00', 'Z')}" for word, at in times if at is not None)
+        return f"* {self.scale} + {self.offset}{held}"
+
     @property
     def changes_nothing(self) -> bool:
         return (self.scale, self.offset) == (1.0, 0.0)

@@ -3,7 +3,7 @@
 The verdict is that of `decode` and `validate`, which every message goes through; the steps only say how it came about.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,11 @@ from sensor_platform.validation.contracts import with_contracts
 from sensor_platform.validation.readings import Validated, validate
 
 SHOWN_BYTES = 24
+#: Column of readings that were judged with the registry.
+CALIBRATION = "calibration"
+
+#: Decoded messages, the messages, and the routes that decoded them.
+Judge = Callable[[DecodedMessages, pa.Table, Routes], Validated]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +60,17 @@ def explain(
     max_payload_bytes: int,
     before: Sequence[OneMessage] = (),
     definitions_of: DefinitionsOf = lambda _format: Definitions(),
+    judge: Judge | None = None,
 ) -> Explanation:
-    """What `message` becomes with these routes. Limits and units that stand in the database are not asked.
+    """What `message` becomes with these routes. Limits, units and calibrations that stand in the database are not
+    asked, but by a `judge` that does (`pipeline.registered`).
 
     before: messages of its micro-batch that were received before it; what becomes of them is not said. definitions_of:
     what is known beforehand.
     """
     table = table_of([*before, message])
     decoded = decode(table, routes, max_payload_bytes=max_payload_bytes, definitions_of=definitions_of)
-    validated = check_alone(decoded, table, routes)
+    validated = (judge or check_alone)(decoded, table, routes)
     decoded, validated = _of_the_last(decoded, validated, len(before))
     return Explanation(
         route=decoded.route_of[0],
@@ -141,6 +148,8 @@ def _steps(
     yield from _content(payload, route, metrics)
     yield _decoded(decoded)
     if len(decoded.readings):
+        if CALIBRATION in validated.accepted:
+            yield _calibrations(validated.accepted)
         yield _checks(validated, route)
         if route.report_by_exception:
             yield Step(
@@ -205,6 +214,15 @@ def _decoded(decoded: DecodedMessages) -> Step:
     if by_receipt:
         says.append(f"{by_receipt} without a time of their own: timed by when the message was received")
     return Step("decode", not decoded.refusals, (*says, *map(_sentence, decoded.refusals)))
+
+
+def _calibrations(readings: pd.DataFrame) -> Step:
+    says = tuple(
+        f"{row['metric']}: {row[CALIBRATION].before(row['value'])} {row[CALIBRATION]}, is {row['value']} {row['unit']}"
+        for row in readings[readings[CALIBRATION].notna()].to_dict("records")
+        if pd.notna(row["value"])
+    )
+    return Step("calibration", True, says or ("none holds at the time of these readings",))
 
 
 def _checks(validated: Validated, route: Route) -> Step:

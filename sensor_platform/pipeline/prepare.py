@@ -51,7 +51,7 @@ def prepare(
     decoded_at = time.perf_counter()
     follow_routes(decoded.readings, routes, catalogue, again=again)
     units_as_of, registry_as_of = catalogue.unit_changes(), catalogue.registry_version()
-    readings, refusals = _validate(decoded, messages, source_of, routes, catalogue)
+    readings, refusals = validate_in_series(decoded, messages, source_of, routes, catalogue)
     readings, series, mismatched = _with_series(readings, routes, catalogue)
     says_nothing_new = thinned(readings, series.of, routes, source_of)
     n_thinned = np.bincount(readings["message"].to_numpy(np.int64)[says_nothing_new], minlength=len(messages))
@@ -89,9 +89,10 @@ def _thinned_whole(n_thinned: np.ndarray, readings: pd.DataFrame, refusals: list
     return whole
 
 
-def _validate(
+def validate_in_series(
     decoded: DecodedMessages, messages: pa.Table, source_of: np.ndarray, routes: Routes, catalogue: Catalogue
 ) -> tuple[pd.DataFrame, list[Refusal]]:
+    """The readings that are accepted, in the units of their series and calibrated, and a refusal for each other."""
     readings = decoded.readings.reset_index(drop=True)
     received_at = messages["received_at"].cast(pa.int64()).to_numpy()
     keys = Keys.of_readings(readings)

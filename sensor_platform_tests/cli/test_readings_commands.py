@@ -322,6 +322,25 @@ def test_a_calibration_names_the_hours_that_it_outdates(loaded: Shell) -> None:
         assert loaded("sensors", "set", "p1", "--metric", "value", *wrong).exit_code == 2
 
 
+def test_decode_asks_the_registry_where_it_is_told_to(loaded: Shell) -> None:
+    assert loaded("sensors", "set", "p1", "--metric", "value", "--maximum", "5", "--scale", "2").exit_code == 0
+    environment = {**loaded.environment, "COLUMNS": "80"}
+
+    def decoded(payload: str, *options: str) -> tuple[int, Any]:
+        command = ("decode", "--topic", "factory/press/sensors/p1/data", "--json", *options)
+        result = CliRunner(env=environment).invoke(sensor_platform, command, input=payload)
+        return result.exit_code, json.loads(result.stdout)
+
+    exit_code, found = decoded('{"value": 1500, "unit": "mbar"}', "--registry")
+    assert (exit_code, found["readings"][0]["value"], found["readings"][0]["unit"]) == (0, 3.0, "bar")
+    assert found["readings"][0]["original"] == {"value": 1500.0, "unit": "mbar"}
+    (step,) = [one for one in found["steps"] if one["step"] == "calibration"]
+    assert step["says"] == ["value: 1.5 * 2.0 + 0.0, is 3.0 bar"]
+    exit_code, found = decoded('{"value": 3}', "--registry")
+    assert (exit_code, [one["code"] for one in found["refused"]]) == (1, ["above_maximum"])
+    assert decoded('{"value": 3}')[0] == 0
+
+
 def test_db_upgrade_makes_the_tables(database_url: str, home: Path) -> None:
     shell = Shell({"DATABASE_URL": database_url, "SENSOR_PLATFORM_HOME": str(home)})
     assert shell("db", "upgrade").exit_code == 0

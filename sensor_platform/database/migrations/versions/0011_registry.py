@@ -14,6 +14,7 @@ SCHEMA = "sensor_platform"
 
 def upgrade() -> None:
     """New columns of `work_unit`, `sensor` and `ledger`, and `registry_change`."""
+    op.execute("SET LOCAL lock_timeout = '30s'")
     level = "enterprise, site, area, line or cell, or a word of the plant's own"
     op.add_column("work_unit", sa.Column("level", sa.Text(), comment=level), schema=SCHEMA)
     op.add_column("work_unit", sa.Column("description", sa.Text(), comment="for people; editable"), schema=SCHEMA)

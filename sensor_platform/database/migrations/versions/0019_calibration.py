@@ -13,6 +13,7 @@ SCHEMA = "sensor_platform"
 
 def upgrade() -> None:
     """`calibration`, and what `ledger.definitions_changed_at` says."""
+    op.execute("SET LOCAL lock_timeout = '30s'")
     timestamp = sa.TIMESTAMP(timezone=True)
     op.create_table(
         "calibration",
