@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "subscriptions": ("subscriptions", "List what the collectors subscribe to; add and remove filters while they run."),
     "connections": ("connections", "List when the collectors' connections came and went, and why."),
     "process": ("process", "Load all that is pending once, in this process."),
+    "rollups": ("rollups", "Make the rollups of changed days, or all of some days again, in this process."),
     "status": ("status", "Say how the platform is, and what became of its messages."),
     "simulate": ("simulate", "Publish the messages of a simulated plant."),
     "replay": ("replay", "Publish recorded data from a CSV file."),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from sensor_platform.cli import sensor_platform
@@ -521,3 +522,26 @@ def test_metrics_by_level(loaded: Shell, database: Database, tmp_path: Path) -> 
     export = ("--format", "parquet", "--output", str(parquet))
     assert loaded("metrics", "--sensor", "p1", "--level", "minute", *export).exit_code == 0
     assert pq.read_table(parquet)["count"].to_pylist() == [1]
+
+
+def test_rollups_of_changed_days_and_of_days_again(loaded: Shell, database: Database) -> None:
+    first = loaded.json("rollups", "--json")
+    assert (first["differences"], len(first["days"])) == ([], 1)
+    assert first["days"] == [{"date": "2026-11-23", "minute": 1, "hour": 1, "day": 1}]
+    assert loaded.json("rollups", "--json")["days"] == []
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE sensor_platform.metrics_daily SET max = 9"))
+    again = ("--from", "2026-11-22", "--to", "2026-11-23")
+    assert loaded("rollups", *again).stdout.splitlines()[-1].split() == ["2026-11-23", "1", "1", "1"]
+    assert loaded.json("metrics", "--sensor", "p1", "--level", "day", "--json")[0]["max"] == 1.5
+    assert loaded("rollups", "--to", "2026-11-23").exit_code == 2
+    assert loaded("rollups", "--from", "2026-11-23", "--to", "2026-11-22").exit_code == 2
+
+
+def test_rollups_that_differ_from_their_readings_are_said(loaded: Shell, database: Database) -> None:
+    loaded("rollups")
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE sensor_platform.metrics_daily SET max = 9"))
+    found = loaded("rollups", "--from", "2026-11-21")
+    assert found.exit_code == 1
+    assert "press/p1 value on 2026-11-23: max: metrics_daily says 9.0, the readings 1.5" in found.stderr
