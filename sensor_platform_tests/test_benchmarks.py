@@ -137,3 +137,10 @@ def test_a_backfill_is_the_same_and_no_reader_sees_it() -> None:
     assert holds["readers that saw a row missing or doubled"]
     assert report["looks"] > 0
     assert report["readings"] == 4 * 20_000 * 2
+
+
+def test_freshness_is_measured_with_runs_that_stay_and_runs_that_end() -> None:
+    results = benchmark("freshness")["results"]
+    assert set(results) == {"default", "sealed after 1 s", "runs that end", "sealed after 1 s, runs that end"}
+    assert all(figures["p95_s"] >= figures["p50_s"] > 0 for figures in results.values())
+    assert all(figures["runs_per_minute"] > 0 for figures in results.values())

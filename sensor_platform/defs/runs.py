@@ -43,6 +43,11 @@ def in_flight(instance: DagsterInstance, *, job: str, assets: Collection[AssetKe
     return [run for run in runs if run.job_name == job or not set(assets).isdisjoint(run.asset_selection or ())]
 
 
+def is_awaited(instance: DagsterInstance, *, but: str) -> bool:
+    """Whether a run is queued, of any job but `but`, which has a pool of its own: it may wait for the end of this one."""
+    return any(run.job_name != but for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.QUEUED])))
+
+
 def end_dead_runs(instance: DagsterInstance) -> list[str]:
     """Marks runs whose process is gone as failed (or canceled); their ids."""
     if not isinstance(instance.run_launcher, DefaultRunLauncher):

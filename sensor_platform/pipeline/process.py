@@ -41,6 +41,8 @@ GROUP_MICRO_BATCHES = 50
 GROUP_BYTES = 64 * 1024 * 1024
 
 Read = tuple[MicroBatch, pa.Table]
+#: Received hours [start, end); None: without end.
+Window = tuple[datetime | None, datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +57,14 @@ class DamagedMicroBatchesError(DamagedMicroBatchError):
     """Some micro-batches could not be read. Everything else is in; these are as pending as before."""
 
     def __init__(self, errors: dict[str, str], report: Report) -> None:
+        self.errors = errors
         self.names = list(errors)
         self.report = report
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in errors.items())
         super().__init__(f"{len(errors)} micro-batches are damaged and stay pending:\n{reasons}")
 
 
-def pending(
-    staging: Staging, database: Database, *, hours: tuple[datetime | None, datetime | None] = (None, None)
-) -> list[MicroBatch]:
+def pending(staging: Staging, database: Database, *, hours: Window = (None, None)) -> list[MicroBatch]:
     """Sealed micro-batches of `hours` that are not in the ledger, oldest hour first."""
     return not_in_ledger(database, staging.micro_batches(*hours))
 
@@ -85,7 +86,7 @@ def process(
     routes: Routes,
     *,
     settings: Settings,
-    hours: tuple[datetime | None, datetime | None] = (None, None),
+    hours: Window = (None, None),
     mode: Mode = Mode.NEW,
     run_id: str | None = None,
     should_stop: Callable[[], bool] | None = None,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -22,9 +23,13 @@ from sensor_platform.defs.links import live_page
 from sensor_platform.defs.mode import ModeConfig, mode_of
 from sensor_platform.defs.partitions import hour_of, key_of, received_hours, window
 from sensor_platform.defs.resources import Platform
+from sensor_platform.defs.runs import is_awaited
 from sensor_platform.defs.versions import code_version
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.settings import load_settings
+
+if TYPE_CHECKING:
+    from sensor_platform.pipeline.report import Report
 
 POOL = "readings"
 ACCOUNTED_FOR = "every_message_accounted_for"
@@ -103,21 +108,12 @@ def readings_and_dead_letters(
     from sensor_platform.dead_letters.rebirths import try_to_ask
     from sensor_platform.pipeline.accounting import mismatches
     from sensor_platform.pipeline.outdated import outdated
-    from sensor_platform.pipeline.process import DamagedMicroBatchesError, process
+    from sensor_platform.pipeline.process import DamagedMicroBatchesError
 
     mode = mode_of(context.run, config)
     readable = dg.AssetCheckResult(asset_key=names.READINGS, check_name=READABLE, passed=True)
     try:
-        report = process(
-            platform.staging,
-            platform.database,
-            platform.routes,
-            settings=platform.settings,
-            hours=window(context.partition_keys),
-            mode=mode,
-            run_id=context.run.run_id,
-            should_stop=_after(config.stop_after_s) if mode is Mode.NEW else None,
-        )
+        report = _process_new(context, config, platform) if mode is Mode.NEW else _process_again(context, platform)
     except DamagedMicroBatchesError as err:  # everything else is in: a red check, not a failed run without end
         report = err.report
         readable = dg.AssetCheckResult(
@@ -141,8 +137,40 @@ def readings_and_dead_letters(
     )
 
 
+def _process_new(context: dg.AssetExecutionContext, config: ReadingsConfig, platform: Platform) -> "Report":
+    """Stays a little longer than it takes to seal the next micro-batch; others that wait for the pool end it."""
+    from sensor_platform.pipeline.follow import Stay, process_and_follow
+
+    quiet_s = 1.5 * platform.settings.mqtt.buffer_flush_interval_ms / 1000 + 1
+    return process_and_follow(
+        platform.staging,
+        platform.database,
+        platform.routes,
+        Stay(platform.run_stays_s, quiet_s, lambda: is_awaited(context.instance, but=names.ROLLUPS_JOB)),
+        settings=platform.settings,
+        hours=window(context.partition_keys),
+        run_id=context.run.run_id,
+        should_stop=_after(config.stop_after_s),
+    )
+
+
+def _process_again(context: dg.AssetExecutionContext, platform: Platform) -> "Report":
+    """Never stops early: a run that tells hours again must tell all of them."""
+    from sensor_platform.pipeline.process import process
+
+    return process(
+        platform.staging,
+        platform.database,
+        platform.routes,
+        settings=platform.settings,
+        hours=window(context.partition_keys),
+        mode=Mode.AGAIN,
+        run_id=context.run.run_id,
+    )
+
+
 def _after(seconds: float) -> Callable[[], bool]:
-    """Whether time is up. Only runs of what is new stop early: one that tells hours again must tell all of them."""
+    """Whether time is up."""
     deadline = time.monotonic() + seconds
     return lambda: time.monotonic() > deadline
 
