@@ -328,6 +328,12 @@ class Settings(_Section):
         ge=0,
         description="micro-batches of hours that ended so long ago are compacted once processed; 0: never",
     )
+    run_stays_s: float = Field(
+        60,
+        alias="READINGS_RUN_STAYS_S",
+        ge=0,
+        description="a run of new micro-batches stays for those that come meanwhile; 0: each takes what is there",
+    )
     dagster_history_days: float = Field(
         2,
         alias="DAGSTER_HISTORY_DAYS",

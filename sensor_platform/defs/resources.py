@@ -26,18 +26,11 @@ LISTING_SHARE = 50.0
 
 
 class Platform:
-    """The core's parts, as the settings name them.
+    """The core's parts, as the settings name them. `tick_wait_s`: how long a tick of micro_batch_sensor may wait."""
 
-    `tick_wait_s`: how long a tick of micro_batch_sensor may wait. `run_stays_s`: how long a run of what is new stays
-    for the micro-batches that come meanwhile.
-    """
-
-    def __init__(
-        self, settings: Settings | None = None, *, tick_wait_s: float = 4.0, run_stays_s: float = 60.0
-    ) -> None:
+    def __init__(self, settings: Settings | None = None, *, tick_wait_s: float = 4.0) -> None:
         self._settings = settings
         self.tick_wait_s = tick_wait_s
-        self.run_stays_s = run_stays_s
         #: Names of micro-batches that stay pending though a run has tried them; micro_batch_sensor says which.
         self.stuck: frozenset[str] = frozenset()
         self._older: list[MicroBatch] = []

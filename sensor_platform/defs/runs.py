@@ -44,7 +44,7 @@ def in_flight(instance: DagsterInstance, *, job: str, assets: Collection[AssetKe
 
 
 def is_awaited(instance: DagsterInstance, *, but: str) -> bool:
-    """Whether a run is queued, of any job but `but`, which has a pool of its own: it may wait for the end of this one."""
+    """Whether a run is queued that may wait for the end of this one: any but those of `but`, which has its own pool."""
     return any(run.job_name != but for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.QUEUED])))
 
 

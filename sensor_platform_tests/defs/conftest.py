@@ -30,7 +30,8 @@ def stored_instance() -> Iterator[dg.DagsterInstance]:
 def platform(home: Path, database: Database) -> Iterator[Platform]:
     """On a database of its own; its ticks do not wait, and its runs do not stay."""
     (home / "staging").mkdir()
-    platform = Platform(Settings(home=home, database_url=SecretStr(database.url)), tick_wait_s=0, run_stays_s=0)
+    settings = Settings(home=home, database_url=SecretStr(database.url), run_stays_s=0)
+    platform = Platform(settings, tick_wait_s=0)
     yield platform
     platform.database.dispose()
 

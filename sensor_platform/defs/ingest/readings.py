@@ -146,7 +146,7 @@ def _process_new(context: dg.AssetExecutionContext, config: ReadingsConfig, plat
         platform.staging,
         platform.database,
         platform.routes,
-        Stay(platform.run_stays_s, quiet_s, lambda: is_awaited(context.instance, but=names.ROLLUPS_JOB)),
+        Stay(platform.settings.run_stays_s, quiet_s, lambda: is_awaited(context.instance, but=names.ROLLUPS_JOB)),
         settings=platform.settings,
         hours=window(context.partition_keys),
         run_id=context.run.run_id,
