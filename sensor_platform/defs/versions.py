@@ -23,7 +23,10 @@ PACKAGE = Path(sensor_platform.__file__).parent
 DECODING = (
     "transformers/**/*.py",
     "validation/*.py",
-    *(f"pipeline/{name}.py" for name in ("decode", "defining", "exceptions", "payloads", "topics", "units")),
+    *(
+        f"pipeline/{name}.py"
+        for name in ("calibration", "decode", "defining", "exceptions", "payloads", "topics", "units")
+    ),
 )
 ROLLING_UP = ("pipeline/*rollup*.py", "pipeline/sql/*roll*.sql", "pipeline/sql/rollups/*.sql")
 

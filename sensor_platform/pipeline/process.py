@@ -17,7 +17,6 @@ from sensor_platform.log import get_logger
 from sensor_platform.pipeline.catalogue import Catalogue
 from sensor_platform.pipeline.changes import Differences
 from sensor_platform.pipeline.clocks import note
-from sensor_platform.pipeline.committed import Committed
 from sensor_platform.pipeline.differences import described_changes, differences
 from sensor_platform.pipeline.guilty import load_prepared
 from sensor_platform.pipeline.letters import letters_by_code
@@ -229,12 +228,13 @@ class _Steps:
     def load(self, group: Group, outcome: Outcome) -> Report:
         seconds, started = group.seconds, time.perf_counter()
         loaded = load_prepared(self.database, outcome, self._attempt, again=lambda: self.prepare(group))
-        seconds["load"] = time.perf_counter() - started
-        report = replace(
-            _report(loaded, seconds),
-            sparkplug_gaps=self._gaps(loaded.outcome),
-            differences=None if loaded.before is None else self._differences(loaded.before, loaded.outcome),
-        )
+        loaded_at = time.perf_counter()
+        seconds["load"] = loaded_at - started
+        changed = None
+        if loaded.before is not None:
+            changed = differences(loaded.before, loaded.outcome, self.routes, names=self.catalogue.names)
+            seconds["compare"] = time.perf_counter() - loaded_at
+        report = replace(_report(loaded, seconds), sparkplug_gaps=self._gaps(loaded.outcome), differences=changed)
         if self.mode is Mode.NEW and loaded.made:
             note(self.database, loaded.outcome)
         get_logger().info(
@@ -250,9 +250,6 @@ class _Steps:
         if is_split(self.settings.mqtt):
             return 0
         return len(watch(self.database, outcome, self.routes, is_new=self.mode is Mode.NEW))
-
-    def _differences(self, before: Committed, outcome: Outcome) -> Differences:
-        return differences(before, outcome, self.routes, names=self.catalogue.names)
 
     def unit_differences(self) -> Differences | None:
         """The series that have another unit since this call began, where it makes hours again."""

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,38 @@ def test_rollups_follow_the_readings(platform: PlatformProcess) -> None:
     """
     rows = wait_until(lambda: platform.rows(query), timeout_s=90, what="a daily rollup", every_s=1)
     assert rows == [(3, 2.0, 9.0, 5.0)]
+
+
+METADATA = """
+query Metadata($partitions: [String!]) {
+  assetOrError(assetKey: {path: ["readings"]}) {
+    ... on Asset { assetMaterializations(partitions: $partitions, limit: 1) { metadataEntries { label } } }
+  }
+}
+"""
+
+
+def test_reprocess_makes_the_hour_again_by_a_backfill(platform: PlatformProcess) -> None:
+    publish(platform, [("factory/spine/sensors/again/data", b'{"timestamp": "2026-03-02T03:04:05Z", "value": 1}')])
+    platform.wait_loaded("spine/again", 1)
+    (found,) = platform.cli("trace", "spine/again", "value", "2026-03-02T03:04:05Z")
+    of_it = "select hour, attempt from sensor_platform.ledger where name = %s"
+    ((hour, attempt),) = platform.rows(of_it, found["micro_batch"])
+    hours = ["--from", hour.isoformat(), "--to", (hour + timedelta(hours=1)).isoformat()]
+    assert platform.cli("reprocess", *hours, "--dry-run")["total"]["changed"] == 0
+    launched = platform.cli("reprocess", *hours)
+    assert launched["partitions"] == [f"{hour.astimezone(UTC):%Y-%m-%d-%H:%M}"]
+
+    def is_made_again() -> bool:
+        return bool(platform.rows(of_it, found["micro_batch"])[0][1] > attempt)
+
+    wait_until(is_made_again, timeout_s=120, what="the hour to be made again", every_s=1)
+
+    def tells_what_changed() -> bool:
+        made = platform.ask(METADATA, "assetOrError", partitions=launched["partitions"])["assetMaterializations"]
+        return "changed_readings_added" in {entry["label"] for entry in made[0]["metadataEntries"]}
+
+    wait_until(tells_what_changed, timeout_s=60, what="the run to tell what it changed", every_s=1)
 
 
 POISON: dict[str, tuple[bytes, str]] = {

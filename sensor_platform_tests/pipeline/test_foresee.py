@@ -215,6 +215,17 @@ def test_a_route_that_ignores_or_is_gone(database: Database, staging: LocalStagi
 
 
 @pytest.mark.usefixtures("_groups")
+def test_another_unit_of_readings_that_name_none(database: Database, staging: LocalStaging) -> None:
+    for number, sent in enumerate((value(50, HOURS[0]), value(10, HOURS[1], unit="degC"))):
+        stage(staging, f"a-{number}", [sent], hour=HOURS[number])
+    load(staging, database, using=routes(', units: {value: "degF"}'))
+    made = assert_foreseen(database, staging, CELSIUS)
+    assert [(one["unit_before"], one["unit"]) for one in made.units] == [("degF", "degC")]
+    # The first was in degC all the time, though the route said otherwise.
+    assert rows(database, "SELECT round(value::numeric, 6) FROM metric ORDER BY time") == [(50,), (10,)]
+
+
+@pytest.mark.usefixtures("_groups")
 def test_thinning_more_or_less(database: Database, staging: LocalStaging) -> None:
     thinning = routes(", report_by_exception: {'*': {deadband: 1, longest_silence_s: 60}}")
     stage(staging, "a-1", [value(10 + n / 10, HOUR + n * SECOND) for n in range(4)])
