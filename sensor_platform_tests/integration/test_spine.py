@@ -64,7 +64,7 @@ def test_rollups_follow_the_readings(platform: PlatformProcess) -> None:
 
 METADATA = """
 query Metadata($partitions: [String!]) {
-  assetOrError(assetKey: {path: ["readings"]}) {
+  assetOrError(assetKey: {path: ["readings"]}) { __typename
     ... on Asset { assetMaterializations(partitions: $partitions, limit: 1) { metadataEntries { label } } }
   }
 }
