@@ -2,13 +2,13 @@
 SELECT older.series, older.bucket AS day
 FROM (SELECT id FROM sensor_platform.series ORDER BY random() LIMIT :limit) AS chosen
 CROSS JOIN LATERAL (
-    SELECT min(bucket) AS least, max(bucket) AS greatest
+    SELECT min(bucket) + random() * (max(bucket) - min(bucket)) AS at
     FROM sensor_platform.metrics_daily WHERE series = chosen.id
-) AS bounds
+) AS moment
 CROSS JOIN LATERAL (
     SELECT series, bucket
     FROM sensor_platform.metrics_daily
-    WHERE series = chosen.id AND bucket >= bounds.least + random() * (bounds.greatest - bounds.least)
+    WHERE series = chosen.id AND bucket >= moment.at
     ORDER BY bucket
     LIMIT 1
 ) AS older
