@@ -24,7 +24,7 @@ from sensor_platform.pipeline.declarations import (
 )
 from sensor_platform.pipeline.series import Outdated, calibrations_of, look_up, outdate, registry_version
 from sensor_platform.pipeline.unit_change import UnitChangeRefusedError
-from sensor_platform.pipeline.wished_units import set_unit
+from sensor_platform.pipeline.wished_units import set_first_units, set_unit
 
 #: `series.unit_by` of a unit that was set by hand.
 PERSON = "a person"
@@ -132,16 +132,23 @@ def _register(connection: sa.Connection, subjects: Collection[Subject]) -> None:
 
 
 def _declare_sensors(connection: sa.Connection, subjects: Collection[Subject]) -> None:
-    for id_, fields in _standing(connection, {one for one in subjects if len(one) == 2}).values():
-        if not fields["declared"]:
-            connection.execute(sa.update(sensor).where(sensor.c.id == id_).values(declared_at=sa.func.now()))
+    sensors = _standing(connection, {one for one in subjects if len(one) == 2}).values()
+    seen_only = sensor.c.id == sa.any_(sa.literal([id_ for id_, _ in sensors], sa.ARRAY(sa.Integer)))
+    seen_only &= sensor.c.declared_at.is_(None)
+    connection.execute(sa.update(sensor).where(seen_only).values(declared_at=sa.func.now()))
 
 
 def _set_units(connection: sa.Connection, declarations: Sequence[Declaration], *, relabel: bool) -> Iterator[_Problem]:
     """A problem for each unit to which what stands does not convert; that series stays as it is."""
     wanted = {(w, s, m): one for one in declarations if "unit" in one.says for w, s, m in [one.subject]}
-    for key, known in sorted(look_up(connection, list(wanted)).items()):
+    found = look_up(connection, list(wanted))
+    set_first_units(
+        connection, {one.id: wanted[key].says["unit"] for key, one in found.items() if not one.unit}, PERSON
+    )
+    for key, known in sorted(found.items()):
         unit = wanted[key].says["unit"]
+        if known.unit is None:
+            continue
         try:
             if (known.unit, known.unit_by) != (unit, PERSON) or relabel:
                 set_unit(connection, key, known, unit, relabel=relabel, by=PERSON)
@@ -150,6 +157,7 @@ def _set_units(connection: sa.Connection, declarations: Sequence[Declaration], *
 
 
 def _set_fields(connection: sa.Connection, declarations: Sequence[Declaration], standing: _Standing) -> None:
+    rows: dict[tuple[int, tuple[str, ...]], list[dict[str, Any]]] = {}
     for one in declarations:
         id_, fields = standing[one.subject]
         apart = ("unit", "calibrations")
@@ -158,8 +166,12 @@ def _set_fields(connection: sa.Connection, declarations: Sequence[Declaration], 
             parent = said.pop("parent")
             said["parent_id"] = None if parent is None else standing[(parent,)][0]
         if said:
-            table = TABLES[len(one.subject) - 1]
-            connection.execute(sa.update(table).where(table.c.id == id_).values(said))
+            row = {"own_id": id_, **{f"new_{name}": value for name, value in said.items()}}
+            rows.setdefault((len(one.subject) - 1, tuple(said)), []).append(row)
+    for (place, names), same in rows.items():  # thousands at once: loads wait for us
+        table = TABLES[place]
+        new: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
+        connection.execute(sa.update(table).where(table.c.id == sa.bindparam("own_id")).values(new), same)
 
 
 def _set_calibrations(
@@ -167,17 +179,22 @@ def _set_calibrations(
 ) -> list[Outdated]:
     """Those that stand stay for `trace`, which asks what a reading was made with."""
     spans: list[tuple[int, Span]] = []
+    changed: list[int] = []
+    rows: list[dict[str, Any]] = []
     for one in declarations:
         id_, fields = standing[one.subject]
         were, are = fields.get("calibrations", ()), one.says.get("calibrations")
         if are is None or are == were:
             continue
-        in_force = sa.and_(calibration.c.series == id_, calibration.c.to_version.is_(None))
-        connection.execute(sa.update(calibration).where(in_force).values(to_version=version))
-        if are:
-            rows = [{"series": id_, "from_version": version, **asdict(each)} for each in are]
-            connection.execute(sa.insert(calibration), rows)
+        changed.append(id_)
+        rows += [{"series": id_, "from_version": version, **asdict(each)} for each in are]
         spans += [(id_, span) for span in differing(were, are)]
+    if changed:
+        own = calibration.c.series == sa.any_(sa.literal(changed, sa.ARRAY(sa.Integer)))
+        ended = sa.update(calibration).where(own, calibration.c.to_version.is_(None))
+        connection.execute(ended.values(to_version=version))
+    if rows:
+        connection.execute(sa.insert(calibration), rows)
     return outdate(connection, spans)
 
 
@@ -190,9 +207,10 @@ def _misplaced(connection: sa.Connection, declarations: Sequence[Declaration]) -
     query = sa.select(work_unit.c.name, work_unit.c.level, parent.c.name.label("parent"))
     query = query.select_from(work_unit.outerjoin(parent, parent.c.id == work_unit.c.parent_id))
     places = {row.name: row for row in connection.execute(query)}
+    parents = {place: row.parent for place, row in places.items()}
     told: set[str] = set()
     for name, line in lines.items():
-        above = _above(name, {place: row.parent for place, row in places.items()})
+        above = _above(name, parents)
         if name in above and not told & {name, *above}:
             told |= {name, *above}
             where = above[0]

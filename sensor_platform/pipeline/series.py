@@ -106,7 +106,7 @@ def look_up(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, Serie
     if not keys:
         return {}
     rows = connection.execute(_LOOK_UP, _columns(list(keys))).all()
-    calibrations = calibrations_of(connection, [row.id for row in rows])
+    calibrations = calibrations_of(connection, [row.id for row in rows if row.is_calibrated])
     return {
         (row.work_unit, row.sensor, row.metric): Series(
             row.id,
@@ -128,6 +128,8 @@ def look_up(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, Serie
 def calibrations_of(connection: sa.Connection, series: Sequence[int]) -> dict[int, list[Calibration]]:
     """The calibrations in force of those that have any, by time."""
     found: dict[int, list[Calibration]] = {}
+    if not series:
+        return found
     for row in connection.execute(_CALIBRATIONS, {"series": series}):
         found.setdefault(row.series, []).append(Calibration(row.valid_from, row.valid_to, row.scale, row.offset))
     return found

@@ -1,5 +1,6 @@
 """What people say of the unit of a series: a wish to see its values in another, or that its label was wrong."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import sqlalchemy as sa
@@ -25,6 +26,14 @@ def set_unit(connection: sa.Connection, key: Key, known: Series, unit: str, *, r
     if (to.unit, to.unnamed_unit) != (known.unit, known.unnamed_unit):
         change_units(connection, UnitChange(key, known, to, by), keep_limits=relabel)
     connection.execute(sa.update(series).where(series.c.id == known.id).values(**asdict(to)))
+
+
+def set_first_units(connection: sa.Connection, units: Mapping[int, str], by: str) -> None:
+    """Gives series that have no unit yet, whose rows the caller holds, their first one; by id, many at once."""
+    if units:
+        rows = [{"own_id": id_, "unit": unit, "unnamed_unit": unit} for id_, unit in units.items()]
+        own = sa.update(series).where(series.c.id == sa.bindparam("own_id"))
+        connection.execute(own.values(unit_by=by, unnamed_by=None), rows)
 
 
 def _wished(connection: sa.Connection, key: Key, known: Series, unit: str, by: str) -> Units:
