@@ -235,6 +235,26 @@ def test_a_retry_that_takes_long_keeps_its_letters_from_another_one(
     assert mismatches(database) == []
 
 
+def test_a_retry_whose_lease_ran_out_leaves_its_letters_to_the_one_that_took_them(
+    database: Database, staging: LocalStaging, tmp_path: Path
+) -> None:
+    staged(staging, database, a=["thinned"], b=["thinned"], c=["thinned"])
+    settings, at = Settings(home=tmp_path), later(hours=1)
+    with ThreadPoolExecutor(2) as threads, database.begin() as connection:
+        hold(connection, "a")
+        slow = threads.submit(retry, database, routes(), settings=settings, now=at)
+        wait_until(lambda: blocked(database), "the first retry to load the first micro-batch")
+        # The lock is given in the order in which it was asked for: this one has it before `slow` extends its lease.
+        other = threads.submit(retry, database, routes(), settings=settings, now=at + 9 * LEASE)
+        wait_until(lambda: rows(database, ADVISORY.format("NOT")) == [(1,)], "the other retry to wait for the load")
+        connection.commit()
+        assert slow.result(60).messages == 1
+        assert (other.result(60).letters, other.result(60).messages) == (2, 2)
+    assert states(database) == [("a", "resolved"), ("b", "resolved"), ("c", "resolved")]
+    assert rows(database, "SELECT sum(attempts) FROM dead_letter") == [(0,)]
+    assert mismatches(database) == []
+
+
 def test_a_retry_that_dies_lets_go_of_what_it_had_not_come_to(
     database: Database, staging: LocalStaging, tmp_path: Path
 ) -> None:
