@@ -89,7 +89,9 @@ def _message(message: str, as_json: bool) -> None:
             click.echo(f"\n{name.replace('_', ' ')}")
             print_table([_flat(row) for row in found[name]], list(_flat(found[name][0])))
     if not found["made_as_today"]:
-        click.echo("Its route or transformer has changed since: a backfill of its hour makes it anew.", err=True)
+        click.echo(
+            "Its route or transformer has changed since: `sensor-platform reprocess` makes its hour anew.", err=True
+        )
 
 
 def _topic(topic: str, start: datetime, end: datetime, limit: int, *, as_json: bool) -> None:
