@@ -106,12 +106,12 @@ def rules(settings: "HealthSettings") -> list[Rule]:
             0.0,
             "{value:.0f} times in an hour messages of Sparkplug nodes were missing, more than {threshold:g}",
         ),
-        # What was buffered comes late once, and looks like a clock that is behind until the next reading.
+        # A few old readings look like a clock that is behind; in this time others come, or it is silent (JUST_NOW).
         (
             "clock_skew",
             CLOCK_SKEW,
             settings.clock_skew_s,
-            300.0,
+            1200.0,
             "a sensor's clock is wrong by {value:.0f} s, over {threshold:g} s: `sensors clocks` says whose",
         ),
     ]

@@ -20,6 +20,8 @@ from sensor_platform.pipeline.outcome import Outcome
 COLUMNS = ("work_unit", "sensor", "skew_s", "least_delay_s", "mean_delay_s", "readings", "noted_at")
 #: What was noted before says nothing about now.
 LATELY = timedelta(hours=2)
+#: Of a burst of old readings nothing is to be heard when the alert's time is over, which is longer.
+JUST_NOW = timedelta(minutes=15)
 
 
 def note(database: Database, outcome: Outcome) -> None:
@@ -56,20 +58,24 @@ def clocks(database: Database, *, now: datetime) -> list[dict[str, Any]]:
     readings, or delays that differ, as those of old readings do. The way of the message counts as behind.
     """
     c = _skew.c
-    query = sa.select(_skew).where(*_lately(now)).order_by(sa.func.abs(c.skew_s).desc().nulls_last(), *c[:2])
+    query = (
+        sa.select(_skew).where(*_noted(now, within=LATELY)).order_by(sa.func.abs(c.skew_s).desc().nulls_last(), *c[:2])
+    )
     with database.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def worst_skew_s(connection: sa.Connection, *, now: datetime) -> float:
-    """The greatest of them, ahead or behind; 0 where nothing can be told."""
-    query = sa.select(sa.func.coalesce(sa.func.max(sa.func.abs(_skew.c.skew_s)), 0.0)).where(*_lately(now))
+    """The greatest of those heard of just now, ahead or behind; 0 where nothing can be told."""
+    query = sa.select(sa.func.coalesce(sa.func.max(sa.func.abs(_skew.c.skew_s)), 0.0)).where(
+        *_noted(now, within=JUST_NOW)
+    )
     return float(connection.execute(query).scalar_one())
 
 
-def _lately(now: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+def _noted(now: datetime, *, within: timedelta) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """Not what a collector said whose clock was in another year."""
-    return _skew.c.noted_at >= now - LATELY, _skew.c.noted_at <= now + LATELY
+    return _skew.c.noted_at >= now - within, _skew.c.noted_at <= now + within
 
 
 _skew = sa.table("sensor_skew", *(sa.column(name) for name in COLUMNS), schema=SCHEMA)

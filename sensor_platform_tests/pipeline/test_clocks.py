@@ -12,7 +12,7 @@ from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, Message, load, rows, stage
 
 #: Messages are received a second apart.
-NOW = HOUR + timedelta(minutes=30)
+NOW = HOUR + timedelta(minutes=10)
 
 
 def messages(sensor: str, delays_s: Sequence[float | None], *, received_at: datetime) -> list[Message]:
