@@ -35,6 +35,9 @@ def parse_document(text: str, *, source: str) -> Any:
     except (YAMLError, RecursionError, ValueError, TypeError) as err:  # a TypeError: a key that is a list of lists
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
         raise error_at(source, 1, f"not YAML: {reason}") from err
+    except (LookupError, AttributeError) as err:  # over which the library stumbles
+        problem = "not YAML: a tag (`!!bool maybe`) or a merge (`<<`) in it cannot be followed"
+        raise error_at(source, 1, f"{problem}: {type(err).__name__}: {err}") from err
     return document
 
 

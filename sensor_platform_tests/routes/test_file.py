@@ -304,6 +304,8 @@ def unfolding(lines: int, alias: str) -> str:
         pytest.param("- &a {x: [*a]}\n", "an alias stands within what it names", id="a list in itself"),
         pytest.param("routes: " + "[" * 5000, "routes.yaml:1: not YAML", id="nested"),
         pytest.param("? [[a]]\n: 1\n", "routes.yaml:1: not YAML", id="a list of lists as a key"),
+        pytest.param("routes: !!bool maybe", "routes.yaml:1: not YAML: a tag", id="a truth value that is none"),
+        pytest.param("routes: &a\n  x: {<<: *a}\n", "or a merge (`<<`) in it", id="a merge with what it stands in"),
     ],
 )
 def test_what_aliases_stand_for_is_bounded(text: str, problem: str) -> None:
