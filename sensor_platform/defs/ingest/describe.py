@@ -1,9 +1,8 @@
 """What a materialization tells people: the counts of the second promise, rates, lag, and what was refused and why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from dagster import MetadataValue
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
 Metadata = dict[str, Any]
 MOST_SAMPLES = 10
+MOST_ROUTES = 20
 LONGEST_CELL = 80
 
 
@@ -38,8 +38,15 @@ def describe_readings(report: "Report", *, mode: str) -> Metadata:
 def describe_differences(changes: "Differences") -> Metadata:
     """What a run changed that made hours again, as `sensor-platform reprocess --dry-run` says it beforehand."""
     total = changes.total
-    rows = [_changes_row(name, one) for name, one in changes.routes.items()]
-    samples = [row for one in changes.routes.values() for row in _sample_rows(one)]
+    # Bounded: in Dagster's history it stands once a partition of the run.
+    routes = dict(sorted(changes.routes.items(), key=lambda item: _size(item[1]), reverse=True)[:MOST_ROUTES])
+    rows = [_changes_row(name, one) for name, one in routes.items()]
+    samples = [row for one in routes.values() for row in _sample_rows(one)]
+    bounded = replace(
+        changes,
+        routes={name: replace(one, samples={}) for name, one in routes.items()},
+        units=changes.units[:MOST_ROUTES],
+    )
     return {
         "changed_readings_added": total.added,
         "changed_readings_removed": total.removed,
@@ -50,8 +57,14 @@ def describe_differences(changes: "Differences") -> Metadata:
         **({"changed_units": MetadataValue.md(markdown_table(changes.units))} if changes.units else {}),
         **({"changes": MetadataValue.md(markdown_table(rows))} if rows else {}),
         **({"changes_samples": MetadataValue.md(markdown_table(samples))} if samples else {}),
-        "differences": MetadataValue.json(json_values(asdict(changes))),
+        "differences": MetadataValue.json(asdict(bounded)),
     }
+
+
+def _size(one: "RouteChanges") -> int:
+    """How much changes, to begin with what changes most."""
+    codes = (one.newly_accepted, one.newly_refused, one.refused_otherwise, one.classes)
+    return one.added + one.removed + one.changed + sum(sum(counts.values()) for counts in codes)
 
 
 def _changes_row(name: str, one: "RouteChanges") -> dict[str, object]:
@@ -79,17 +92,6 @@ def _said(reading: Mapping[str, Any] | None) -> object:
     if reading is None:
         return None
     return reading["value"] if reading["text"] is None else reading["text"]
-
-
-def json_values(value: Any) -> Any:
-    """In JSON's own types: times as ISO 8601, NaN and infinities as text."""
-    if isinstance(value, Mapping):
-        return {str(key): json_values(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_values(entry) for entry in value]
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def describe_dead_letters(report: "Report") -> Metadata:
