@@ -42,15 +42,20 @@ def sensors() -> None:
 @sensors.command("list")
 @click.option("--undeclared", is_flag=True, help="Only sensors that were seen and that nobody has declared.")
 @click.option("--never-seen", is_flag=True, help="Only sensors that were declared and that sent nothing yet.")
+@click.option("--silent", is_flag=True, help="Only sensors of which readings are overdue by their expected interval.")
 @json_option
-def list_command(undeclared: bool, never_seen: bool, as_json: bool) -> None:
+def list_command(undeclared: bool, never_seen: bool, silent: bool, as_json: bool) -> None:
     """List every series: a metric of a sensor, with its unit and limits. `declared`: a person imported or set something
     of the sensor; `seen`: a reading of it came."""
     from sensor_platform.cli.output import emit_json, print_table
-    from sensor_platform.pipeline.registry import list_series
+    from sensor_platform.pipeline.registry import list_series, silent_sensors
 
     with command_database(command_settings()) as database:
         rows = list_series(database)
+        if silent:
+            with database.connect() as connection:
+                found = silent_sensors(connection, now=datetime.now(UTC))
+            rows = [row for row in rows if found.get((row["work_unit"], row["sensor"]))]
     rows = [row for row in rows if not (undeclared and row["declared"]) and not (never_seen and row["seen"])]
     if as_json:
         emit_json(rows)

@@ -56,6 +56,7 @@ CLOCK_SKEW = "clock_skew_s"
 COUNTERS = (MESSAGES_TOTAL, SPARKPLUG_GAPS_TOTAL)
 SENSORS_UNDECLARED = "sensors_undeclared"
 SENSORS_NEVER_SEEN = "sensors_never_seen"
+SENSORS_SILENT = "sensors_silent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def measure(database: "Database", staging: "Staging", *, now: datetime) -> list[
             Figure(CLOCK_SKEW, PLATFORM, worst_skew_s(connection, now=now)),
             lag,
             Figure(FRESHNESS, PLATFORM, _freshness_s(connection, now=now)),
+            Figure(SENSORS_SILENT, PLATFORM, _silent(connection, now=now)),
             *_strangers(connection),
         ]
 
@@ -233,6 +235,14 @@ def _staging_lag_s(database: "Database", staging: "Staging", *, now: datetime) -
     except ObjectStoreError:
         return None
     return 0.0 if sealed_at is None else max((now - sealed_at).total_seconds(), 0.0)
+
+
+def _silent(connection: sa.Connection, *, now: datetime) -> float | None:
+    """Sensors of which several readings are overdue; None where nobody said how often any of them sends."""
+    from sensor_platform.pipeline.registry import silent_sensors
+
+    found = silent_sensors(connection, now=now)
+    return float(sum(found.values())) if found else None
 
 
 def _strangers(connection: sa.Connection) -> Iterator[Figure]:

@@ -1,6 +1,7 @@
 """The registry: places, sensors and series as loads see them and people know them. Edited here, with a history."""
 
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from sensor_platform.pipeline.readings import find_sensor
 from sensor_platform.pipeline.registry_file import read_registry
 from sensor_platform.pipeline.series import calibrations_of, look_up
 
+#: One reading may be late and another lost; a sensor of which a third is missing is silent.
+SILENT_INTERVALS = 3
 HISTORY = ("version", "at", "by", "source", "kind", "work_unit", "sensor", "metric", "before", "after")
 
 
@@ -144,6 +147,13 @@ def list_series(database: Database) -> list[dict[str, Any]]:
     return rows
 
 
+def silent_sensors(connection: sa.Connection, *, now: datetime) -> dict[tuple[str, str], bool]:
+    """Sensors that have an expected interval and have sent something: whether their newest reading is older than
+    SILENT_INTERVALS of it, by event time."""
+    rows = connection.execute(_SILENT, {"now": now})
+    return {(row.work_unit, row.sensor): row.intervals > SILENT_INTERVALS for row in rows}
+
+
 def list_work_units(database: Database) -> list[dict[str, Any]]:
     """Every place with its level, the one that holds it, its path from the top, and its own sensors, by path."""
     with database.connect() as connection:
@@ -160,4 +170,5 @@ def history(database: Database, *, name: str | None = None, limit: int = 100) ->
         return [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
 
 
+_SILENT = statement("sensor_platform.pipeline", "silent_sensors")
 _WORK_UNITS = statement("sensor_platform.pipeline", "work_units")

@@ -266,6 +266,9 @@ def test_sensors(loaded: Shell) -> None:
     ]
     assert loaded("sensors", "set", "p1", "--maximum", "9").exit_code == 2
     assert loaded("sensors", "set", "p1").exit_code == 2
+    assert loaded.json("sensors", "list", "--silent", "--json") == []
+    assert loaded("sensors", "set", "p1", "--expected-interval", "0.001").exit_code == 0
+    assert [row["sensor"] for row in loaded.json("sensors", "list", "--silent", "--json")] == ["p1"]
     assert loaded("sensors", "set", "p1", "--metric", "value", "--relabel", "--maximum", "1").exit_code == 2
 
 

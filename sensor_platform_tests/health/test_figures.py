@@ -26,7 +26,7 @@ from sensor_platform.embedded.status import status
 from sensor_platform.errors import ObjectStoreError
 from sensor_platform.health.figures import KEEP, Figure, latest, measure, record
 from sensor_platform.health.rules import rules
-from sensor_platform.pipeline.registry import import_registry
+from sensor_platform.pipeline.registry import import_registry, set_sensor
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import LocalStaging
@@ -306,3 +306,16 @@ def test_sensors_that_the_registry_lacks_and_those_that_it_alone_knows(database:
     path.write_text("work_unit,sensor\npress,p2\npress,p3\n")
     import_registry(database, path, by="eve")
     assert [figure.value for figure in measure(database, staging, now=NOW)[-2:]] == [1.0, 2.0]
+
+
+def test_a_sensor_is_silent_after_three_of_its_intervals(database: Database, tmp_path: Path) -> None:
+    staging = LocalStaging(tmp_path / "staging")
+    stage(staging, "a", [value(1, NOW)], hour=NOW.replace(minute=0), received_at=NOW)
+    load_staged(staging, database)
+
+    def silent(at: datetime) -> float | None:
+        return next(one.value for one in measure(database, staging, now=at) if one.figure == "sensors_silent")
+
+    assert silent(NOW) is None
+    set_sensor(database, "p1", expected_interval_s=10)
+    assert [silent(NOW + timedelta(seconds=passed)) for passed in (0, 30, 31)] == [0, 0, 1]
