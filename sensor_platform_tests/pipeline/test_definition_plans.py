@@ -85,6 +85,15 @@ def test_what_is_in_force_at_a_place_is_found_in_few_pages(born: Database, birth
         assert pages(connection, sql("find_definitions"), format="sparkplug", keys=["g/n"], **bounds) < FEW_PAGES
 
 
+@pytest.mark.parametrize("birth", [10, BIRTHS // 2, BIRTHS - 10])
+def test_who_said_what_is_in_force_is_found_in_few_pages(born: Database, birth: int) -> None:
+    asked = {"format": "sparkplug", "keys": ["g/n"], "micro_batch": f"a-{birth:06d}", "sequence": 1, "most": 3}
+    with born.connect() as connection:
+        found = connection.execute(sql("defined_before"), asked).all()
+        assert [row.name for row in found] == [f"a-{birth - number:06d}" for number in (1, 2, 3)]
+        assert pages(connection, sql("defined_before"), **asked) < FEW_PAGES
+
+
 @pytest.mark.parametrize(
     ("package", "name"), [("pipeline", "latest_definitions"), ("dead_letters", "newest_definitions")]
 )
