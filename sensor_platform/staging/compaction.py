@@ -3,9 +3,11 @@
 It only ever adds before it takes away. A compacted file is written aside, synced, read back and held against the
 originals, column by column of every message; then it gets its name, durably; then the originals go, one by one. Killed
 anywhere, a micro-batch is in its own file, or in both, and never in neither; what is in both, the next call compares
-again and settles. One at a time: the caller holds a lock.
+again and settles. One at a time: the caller holds a lock. Should that be lost, the first of two may fail, and nothing
+else: what one writes aside has a name that the other never writes to.
 """
 
+import secrets
 from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
@@ -23,8 +25,6 @@ from sensor_platform.staging.durable import make_folder
 from sensor_platform.staging.format import EPOCH, StagedFile
 from sensor_platform.staging.kill_points import kill_point
 from sensor_platform.staging.store import Staging
-
-SCRATCH = "hour.parquet"
 
 
 class CompactionDiffersError(StagingError):
@@ -58,8 +58,10 @@ def compact_hour(staging: Staging, hour: datetime, names: Collection[str]) -> Co
         CompactionDiffersError: what was written is not what was read, of the disk's or our fault; the originals stay.
         ObjectStoreError, OSError: nothing is lost; calling again goes on.
     """
-    scratch = staging.scratch() / SCRATCH
-    make_folder(scratch.parent)
+    make_folder(staging.scratch())
+    for left in staging.scratch().iterdir():  # of before a crash
+        left.unlink(missing_ok=True)
+    scratch = staging.scratch() / f"{secrets.token_hex(4)}.parquet"
     files = staging.files(hour, next_hour(hour))
     inside = {each for file in files if file.compacted for each in file.micro_batches}
     own = [file for file in files if not file.compacted and not file.waits and file.name in names]
@@ -98,7 +100,6 @@ def _write(staging: Staging, waiting: deque[StagedFile], scratch: Path) -> tuple
     """The files that were written, and how many could not be read."""
     taken: list[StagedFile] = []
     damaged = 0
-    scratch.unlink(missing_ok=True)  # of before a crash
     writer = CompactedWriter(scratch)
     try:
         while waiting and not writer.is_full:

@@ -4,7 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -239,6 +242,55 @@ def test_readers_see_each_micro_batch_once_at_every_step(tmp_path: Path) -> None
     before = tables(staging)
     compact_all(staging)
     assert staging.seen == [before] * 5
+
+
+class Verified(LocalStaging):
+    """Something happens between the comparison and the name."""
+
+    def __init__(self, root: Path, meanwhile: Callable[[], None]) -> None:
+        super().__init__(root)
+        self._meanwhile = meanwhile
+
+    def keep(self, path: Path, name: CompactedName) -> None:
+        self._meanwhile()
+        super().keep(path, name)
+
+
+class Slow(LocalStaging):
+    """Stops before its second micro-batch until it may go on."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.reads, self.has_begun, self.may_go_on = 0, threading.Event(), threading.Event()
+
+    def read_sealed(self, micro_batch: MicroBatch):  # type: ignore[no-untyped-def]
+        self.reads += 1
+        if self.reads == 2:
+            self.has_begun.set()
+            assert self.may_go_on.wait(timeout=120)
+        return super().read_sealed(micro_batch)
+
+
+def test_two_at_once_since_a_lock_was_lost_take_nothing_away(tmp_path: Path) -> None:
+    write_hour(LocalStaging(tmp_path))
+    before = tables(LocalStaging(tmp_path))
+    second = Slow(tmp_path)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="second") as pool:
+
+        def begin() -> None:
+            pool.submit(compact_all, second)
+            assert second.has_begun.wait(timeout=120)
+
+        try:
+            with suppress(OSError):  # the second threw away what the first had written
+                compact_all(Verified(tmp_path, begin))
+            assert tables(LocalStaging(tmp_path)) == before
+        finally:
+            second.may_go_on.set()
+    assert tables(LocalStaging(tmp_path)) == before
+    compact_all(LocalStaging(tmp_path))
+    assert tables(LocalStaging(tmp_path)) == before
+    assert own_files(LocalStaging(tmp_path)) == []
 
 
 class CompactedMeanwhile(LocalStaging):
