@@ -74,16 +74,17 @@ def expire(database: Database, days: Mapping[str, float], *, now: datetime, dry_
         with database.connect() as connection:
             return Expired(True, wanted, partitions=tuple(_partitions(connection, wanted.get(RAW))))
     dropped, left, duplicates = _delete_readings(database)  # of before a crash, or while it was read
-    readings = _move_raw_horizon(database, wanted.get(RAW))
+    # Back only when it is all gone: otherwise what is counted as expired would stand there again.
+    readings = _move_raw_horizon(database, wanted.get(RAW), may_go_back=not left)
     more = _delete_readings(database)
     rollups = {level: _expire_rollups(database, level, wanted.get(level)) for level in _TABLES}
-    done = Expired(False, wanted, readings, dropped + more[0], more[1] or left, duplicates + more[2], rollups)
+    done = Expired(False, wanted, readings, dropped + more[0], more[1], duplicates + more[2], rollups)
     if done.partitions or any(rollups.values()):
         get_logger().info("expired", partitions=list(done.partitions), readings=readings, rollups=rollups)
     return done
 
 
-def _move_raw_horizon(database: Database, horizon: datetime | None) -> int:
+def _move_raw_horizon(database: Database, horizon: datetime | None, *, may_go_back: bool) -> int:
     """How many readings expired."""
     for _ in range(ATTEMPTS):
         _roll_up_before(database, horizon)
@@ -91,7 +92,8 @@ def _move_raw_horizon(database: Database, horizon: datetime | None) -> int:
             locks.take(connection, locks.LOAD)
             before = kept_from(connection, RAW)
             if horizon is None or (before is not None and horizon <= before):
-                _set(connection, RAW, horizon)
+                if may_go_back:
+                    _set(connection, RAW, horizon)
                 return 0
             if _is_marked(connection, horizon):
                 continue  # a load marked it meanwhile: first it is rolled up
@@ -104,7 +106,7 @@ def _move_raw_horizon(database: Database, horizon: datetime | None) -> int:
 
 
 def _roll_up_before(database: Database, horizon: datetime | None) -> None:
-    """What changed in old readings gets into the rollups while it can still be read."""
+    """What changed in old readings gets into all levels while it can still be read."""
     days = [] if horizon is None else [day for day in changed_days(database) if day < horizon.date()]
     for first in sorted({date(day.year, day.month, 1) for day in days}):
         last = first.replace(day=calendar.monthrange(first.year, first.month)[1])
@@ -161,6 +163,7 @@ def _drop(database: Database, name: str) -> bool:
 
 def _expire_rollups(database: Database, level: str, horizon: datetime | None) -> int:
     """Rows deleted."""
+    _roll_up_before(database, horizon)
     with database.begin() as connection:
         locks.take(connection, locks.ROLLUP)
         _set(connection, level, horizon)

@@ -181,6 +181,19 @@ def test_rollups_are_kept_by_level(loaded: Database, staging: LocalStaging, monk
     assert rollups(loaded, "metrics_hourly") == hours
 
 
+def test_what_changed_is_rolled_up_before_the_minutes_of_it_are_dropped(
+    loaded: Database, staging: LocalStaging
+) -> None:
+    stage(staging, "late", [value(8, SEPTEMBER + timedelta(seconds=1))], first_sequence=40)
+    load(staging, loaded)
+    expire(loaded, {"minute": 40}, now=NOW)
+    roll_up_all(loaded)
+    assert [bucket for bucket, _ in rollups(loaded)] == [HOUR]
+    assert (SEPTEMBER.replace(minute=0), 3) in rollups(loaded, "metrics_hourly")
+    assert (SEPTEMBER.replace(hour=0, minute=0), 3) in rollups(loaded, "metrics_daily")
+    assert changed_days(loaded) == []
+
+
 def test_a_longer_time_lets_a_backfill_bring_it_again(loaded: Database, staging: LocalStaging) -> None:
     before, ledger = in_metric(loaded), rows(loaded, LEDGER)
     expire(loaded, DAYS, now=NOW)
@@ -219,6 +232,21 @@ def test_a_partition_that_is_read_is_left_for_the_next_time(loaded: Database, mo
     assert mismatches(loaded) == []
     assert expire(loaded, DAYS, now=NOW).partitions == ("metric_2026_09",)
     assert mismatches(loaded) == []
+
+
+def test_a_longer_time_brings_back_nothing_that_is_still_to_be_deleted(
+    loaded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "LOCK_TIMEOUT_MS", 20)
+    with loaded.connect() as reader:
+        reader.execute(sa.text("SELECT count(*) FROM sensor_platform.metric")).all()
+        expire(loaded, DAYS, now=NOW)
+        left = expire(loaded, {}, now=NOW).partitions_left
+    assert left == ("metric_2026_09",)
+    assert mismatches(loaded) == []
+    assert expire(loaded, {}, now=NOW).partitions == ("metric_2026_09",)
+    assert mismatches(loaded) == []
+    assert rows(loaded, "SELECT level FROM retention") == []
 
 
 def test_a_backfill_between_the_decision_and_the_deletion_is_accounted_for(
