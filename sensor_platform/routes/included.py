@@ -64,7 +64,7 @@ def parse_entry(entry: Any) -> Included:
     if included.zone is not None:
         try:
             ZoneInfo(included.zone)
-        except (ZoneInfoNotFoundError, ValueError) as err:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as err:  # "Europe" is a folder of zones
             raise ValueError(f'there is no time zone "{included.zone}". Accepted: names such as Europe/Berlin') from err
     return included
 

@@ -45,7 +45,7 @@ def _list_path(text: str) -> str:
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as err:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as err:  # "Europe" is a folder of zones
         raise ValueError(f'there is no time zone "{name}". Accepted: names such as Europe/Berlin') from err
     return name
 

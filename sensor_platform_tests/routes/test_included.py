@@ -76,6 +76,7 @@ def test_families_together_subscribe_to_no_more_than_they_ask_for_but_for_shelly
             "include: [{file: tasmota, zone: Europe/Berlni}]",
             'include: there is no time zone "Europe/Berlni". Accepted:',
         ),
+        ("include: [{file: tasmota, zone: Europe}]", 'include: there is no time zone "Europe". Accepted:'),
         ("include: [./none.yaml]", "routes.yaml:1: include: cannot read ./none.yaml: No such file"),
         ("include: []", "routes.yaml:1: there is no route: at least one is needed"),
         (

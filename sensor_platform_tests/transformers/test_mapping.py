@@ -56,6 +56,7 @@ def test_what_is_no_path_is_refused(path: str) -> None:
         ("{readings: [{metric: a, value: '$.x[*]'}]}", "options.readings.0.value: Value error, [*] stands for several"),
         ("{readings: [{metric: a, value: '$..x'}]}", 'options.readings.0.value: Value error, the path "$..x" is not'),
         ("{time: {field: t, zone: Mars/Base}}", 'options.time.zone: Value error, there is no time zone "Mars/Base"'),
+        ("{time: {field: t, zone: Europe}}", 'options.time.zone: Value error, there is no time zone "Europe"'),
         ("{wide: {}, readings: [{metric: a, value: x}]}", "options: Value error, say either `readings` or `wide`"),
         ("{wide: {exlude: [a]}}", "options.wide.exlude: Extra inputs are not permitted"),
         ("{raedings: []}", 'options.raedings is unknown. Did you mean "readings"?'),
