@@ -65,11 +65,9 @@ def compact_hour(staging: Staging, hour: datetime, names: Collection[str]) -> Co
     files = staging.files(hour, next_hour(hour))
     inside = {each for file in files if file.compacted for each in file.micro_batches}
     own = [file for file in files if not file.compacted and not file.waits and file.name in names]
-    for file in own:
-        if file.micro_batches[0] in inside:  # of before a crash
-            _settle(staging, file)
+    both = [file for file in own if file.micro_batches[0] in inside]  # of before a crash
+    done = Compacted(damaged=sum(not _settle(staging, file) for file in both))
     waiting = deque(file for file in own if file.micro_batches[0] not in inside)
-    done = Compacted()
     while waiting:
         done += _compact_some(staging, hour, waiting, scratch)
     return done
@@ -146,15 +144,20 @@ def _verify(staging: Staging, taken: list[StagedFile], scratch: Path) -> tuple[i
     return sum(entry.rows for entry in index.values()), compacted.crc
 
 
-def _settle(staging: Staging, file: StagedFile) -> None:
-    """Deletes the original of what is compacted already, if that is the same."""
+def _settle(staging: Staging, file: StagedFile) -> bool:
+    """Deletes the original of what is compacted already, if that is the same; False: one of the two is damaged."""
     (micro_batch,) = file.micro_batches
-    entry, messages = staging.compacted.entry(micro_batch), staging.compacted.read(micro_batch)
-    if entry is None or messages is None:
-        return
-    with suppress(MissingMicroBatchError):
-        _compare(staging, file, entry, messages)
+    try:
+        entry, messages = staging.compacted.entry(micro_batch), staging.compacted.read(micro_batch)
+        if entry is None or messages is None:
+            return True
+        with suppress(MissingMicroBatchError):
+            _compare(staging, file, entry, messages)
+    except DamagedMicroBatchError as err:
+        get_logger().error("not_compacted", micro_batch=file.name, error=str(err))
+        return False
     staging.delete(file)
+    return True
 
 
 def _compare(staging: Staging, file: StagedFile, entry: Entry, messages: pa.Table) -> None:

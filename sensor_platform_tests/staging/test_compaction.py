@@ -195,6 +195,19 @@ def test_a_damaged_micro_batch_stays_as_it_is_and_holds_nothing_up(tmp_path: Pat
         staging.read(broken)
 
 
+def test_what_is_damaged_after_a_crash_stays_as_it_is_and_holds_nothing_up(tmp_path: Path) -> None:
+    staging = LocalStaging(tmp_path)
+    broken, good, _ = write_hour(staging)
+    compact_to_death(tmp_path, "compaction_kept")
+    path = staging.path(broken)
+    path.write_bytes(path.read_bytes().replace(payload(2), payload(3)))
+    late = write(staging, 7, [payload(7)])
+    done = compact_hour(staging, HOUR, {broken.name, good.name, late.name})
+    assert (done.micro_batches, done.damaged) == (1, 1)
+    assert broken.name in own_files(staging)
+    assert not {good.name, late.name} & set(own_files(staging))
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_this_very_line_nothing_is_lost_and_nothing_doubled(tmp_path: Path, point: str) -> None:
     staging = LocalStaging(tmp_path)
