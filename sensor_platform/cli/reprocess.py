@@ -84,7 +84,8 @@ def _say(settings: "Settings", hours: list[datetime], route: str | None, *, as_j
         return
     _print(shown)
     looked_at = f"{shown.micro_batches} micro-batches with {shown.messages} messages of {len(hours)} hours"
-    click.echo(f"{looked_at} were decoded again; nothing was changed.", err=True)
+    would = "" if found.differences.routes or found.differences.units else " A backfill would change nothing."
+    click.echo(f"{looked_at} were decoded again; nothing was changed.{would}", err=True)
     for line in _notes(shown, found.bytes_deleted, found.damaged, others):
         click.echo(line, err=True)
 
@@ -108,7 +109,8 @@ def _notes(shown: "Differences", bytes_deleted: int, damaged: Iterable[str], oth
 def _print(shown: "Differences") -> None:
     from sensor_platform.cli.output import print_table
 
-    print_table([_row(name, one) for name, one in shown.routes.items()], _COLUMNS)
+    if shown.routes:
+        print_table([_row(name, one) for name, one in shown.routes.items()], _COLUMNS)
     for name, one in shown.routes.items():
         for kind, samples in one.samples.items():
             click.echo(f"\n{name}: {kind.replace('_', ' ')}")

@@ -215,6 +215,12 @@ def test_reprocess_says_what_would_change(changed: Shell) -> None:
     assert "2 micro-batches with 5 messages of 1 hours were decoded again; nothing was changed." in shown.stderr
 
 
+def test_reprocess_says_when_nothing_would_change(loaded: Shell) -> None:
+    shown = loaded("reprocess", *RANGE, "--dry-run")
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    assert "nothing was changed. A backfill would change nothing." in shown.stderr
+
+
 def test_reprocess_of_one_route_says_that_hours_are_whole(changed: Shell) -> None:
     said = changed.json("reprocess", *RANGE, "--dry-run", "--json", "--route", "data")
     assert (said["routes"], said["changes_of_other_routes"]) == ({}, ["press"])
