@@ -43,13 +43,14 @@ def grant(connection: sa.Connection, role: str, part: Part) -> None:
     Raises:
         ConfigurationError: there is no such role, or it owns the tables, so that no right could be withheld.
     """
-    _check(connection, role)
+    names = {"role": role, "schema": SCHEMA, "owner": _owner(connection, role)}
     with cursor(connection) as cur:
         for statement in (*_NOTHING, *_STATEMENTS[part]):
-            cur.execute(sql.SQL(statement).format(role=sql.Identifier(role), schema=sql.Identifier(SCHEMA)))
+            cur.execute(sql.SQL(statement).format(**{name: sql.Identifier(value) for name, value in names.items()}))
 
 
-def _check(connection: sa.Connection, role: str) -> None:
+def _owner(connection: sa.Connection, role: str) -> str:
+    """Who owns the schema: what that role makes later is covered, whoever grants."""
     found = connection.execute(_FIND, {"role": role, "schema": SCHEMA}).one_or_none()
     if found is None:
         raise ConfigurationError(f'there is no role "{role}": CREATE ROLE "{role}" LOGIN PASSWORD \'…\' makes one')
@@ -57,6 +58,7 @@ def _check(connection: sa.Connection, role: str) -> None:
         raise ConfigurationError(
             f'"{role}" owns the schema {SCHEMA}, or is a superuser: no right can be withheld from it; name another role'
         )
+    return str(found.owner)
 
 
 def _on(tables: tuple[sa.Table, ...], rights: str) -> str:
@@ -64,14 +66,15 @@ def _on(tables: tuple[sa.Table, ...], rights: str) -> str:
 
 
 _FIND = sa.text("""
-    SELECT rolsuper OR EXISTS (SELECT FROM pg_namespace WHERE nspname = :schema AND nspowner = pg_roles.oid) AS is_owner
-    FROM pg_roles WHERE rolname = :role""")
+    SELECT rolsuper OR pg_roles.oid = nspowner AS is_owner, pg_get_userbyid(nspowner) AS owner
+    FROM pg_roles LEFT JOIN pg_namespace ON nspname = :schema
+    WHERE rolname = :role""")
 _NOTHING = (
     "REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}",
     "REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM {role}",
     "REVOKE ALL ON SCHEMA {schema} FROM {role}",
-    "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} REVOKE ALL ON TABLES FROM {role}",
-    "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} REVOKE ALL ON FUNCTIONS FROM {role}",
+    "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} REVOKE ALL ON TABLES FROM {role}",
+    "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} REVOKE ALL ON FUNCTIONS FROM {role}",
     "GRANT USAGE ON SCHEMA {schema} TO {role}",
 )
 _STATEMENTS = {
@@ -79,13 +82,13 @@ _STATEMENTS = {
     Part.LOADER: (
         f"GRANT {_CHANGE} ON ALL TABLES IN SCHEMA {{schema}} TO {{role}}",
         "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role}",
-        f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{schema}} GRANT {_CHANGE} ON TABLES TO {{role}}",
-        "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT EXECUTE ON FUNCTIONS TO {role}",
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE {{owner}} IN SCHEMA {{schema}} GRANT {_CHANGE} ON TABLES TO {{role}}",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT EXECUTE ON FUNCTIONS TO {role}",
         f"REVOKE INSERT, UPDATE, DELETE ON {', '.join(map(str, _OWN))} FROM {{role}}",
         "REVOKE INSERT, UPDATE, DELETE ON {schema}.alembic_version FROM {role}",
     ),
     Part.READER: (
         "GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}",
-        "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {role}",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT SELECT ON TABLES TO {role}",
     ),
 }

@@ -129,3 +129,15 @@ def test_a_role_that_is_not_there_or_owns_the_tables_is_refused(database: Databa
         owner = urlsplit(database.url).username or ""
         with pytest.raises(ConfigurationError, match="no right can be withheld"):
             grant(connection, owner, Part.READER)
+
+
+def test_what_the_owner_makes_later_is_covered_whoever_granted(database: Database) -> None:
+    owner, reader = (f"{name}_{secrets.token_hex(4)}" for name in ("owner", "reader"))
+    with database.connect() as connection:  # nothing of it stays
+        connection.execute(sa.text(f"CREATE ROLE {owner}; CREATE ROLE {reader}"))
+        connection.execute(sa.text(f"ALTER SCHEMA sensor_platform OWNER TO {owner}"))
+        grant(connection, reader, Part.READER)
+        connection.execute(sa.text(f"SET LOCAL ROLE {owner}"))
+        connection.execute(sa.text("CREATE TABLE sensor_platform.of_a_later_version (id integer)"))
+        allowed = "SELECT has_table_privilege(:reader, 'sensor_platform.of_a_later_version', 'SELECT')"
+        assert connection.execute(sa.text(allowed), {"reader": reader}).scalar_one()
