@@ -9,7 +9,6 @@ of its micro-batches may.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 
 import sqlalchemy as sa
 
@@ -20,7 +19,7 @@ from sensor_platform.log import get_logger
 from sensor_platform.staging.format import StagedFile
 from sensor_platform.staging.store import Staging
 
-#: Files whose micro-batches are marked in one transaction: loads wait for it.
+#: Micro-batches that are marked in one transaction, or those of one file: loads wait for it.
 CHUNK = 1000
 
 
@@ -77,8 +76,15 @@ def bytes_deleted(database: Database, hours: tuple[datetime | None, datetime | N
 
 
 def _chunks(found: Iterable[StagedFile]) -> Iterator[list[StagedFile]]:
-    rest = iter(found)
-    while chunk := list(islice(rest, CHUNK)):
+    chunk: list[StagedFile] = []
+    size = 0
+    for file in found:
+        if chunk and size + len(file.micro_batches) > CHUNK:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(file)
+        size += len(file.micro_batches)
+    if chunk:
         yield chunk
 
 
@@ -88,16 +94,21 @@ def _names(files: Sequence[StagedFile]) -> set[str]:
 
 def _processed(database: Database, names: set[str]) -> dict[str, int]:
     """Messages of each micro-batch that the ledger has."""
-    query = sa.select(ledger.c.name, ledger.c.staged).where(ledger.c.name.in_(names))
+    query = sa.select(ledger.c.name, ledger.c.staged).where(_is_one_of(names))
     with database.connect() as connection:
         return dict(connection.execute(query).tuples().all())
+
+
+def _is_one_of(names: set[str]) -> sa.ColumnElement[bool]:
+    """One parameter: a compacted file may have more micro-batches than a statement has parameters."""
+    return ledger.c.name == sa.any_(sa.literal(sorted(names), sa.ARRAY(sa.Text)))
 
 
 def _mark(database: Database, names: set[str], *, now: datetime) -> None:
     """From now on the ledger says that their bytes are gone."""
     update = (
         sa.update(ledger)
-        .where(ledger.c.name.in_(names))
+        .where(_is_one_of(names))
         .values(bytes_deleted_at=sa.func.coalesce(ledger.c.bytes_deleted_at, now))
     )
     with database.begin() as connection:

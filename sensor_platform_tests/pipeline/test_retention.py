@@ -11,7 +11,7 @@ from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.readings import trace
 from sensor_platform.pipeline.retention import Pruned, prune
 from sensor_platform.settings import Settings
-from sensor_platform.staging.format import MicroBatch
+from sensor_platform.staging.format import MicroBatch, StagedFile
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, in_metric, load, routes, rows, stage, value
 
@@ -39,6 +39,26 @@ def test_what_is_old_and_processed_is_deleted_and_the_ledger_says_when(
     assert done == Pruned(NEXT_HOUR, False, micro_batches=1, messages=2, unprocessed=1)
     assert names(staging) == ["unprocessed", "young"]
     assert rows(database, "SELECT name, bytes_deleted_at FROM ledger ORDER BY 1") == [("old", NOW), ("young", None)]
+
+
+class TwoDaysCompacted(LocalStaging):
+    """Besides what it has: 40 compacted hours, at a micro-batch each two seconds."""
+
+    def files(self, start: datetime | None = None, end: datetime | None = None) -> list[StagedFile]:
+        hours = [HOUR - timedelta(hours=n) for n in range(1, 41)]
+        more = [tuple(MicroBatch(hour, f"c-{hour:%d%H}-{n}") for n in range(1800)) for hour in hours]
+        compacted = [StagedFile(each[0].hour, "some", each, 1, compacted=True) for each in more]
+        return [*compacted, *super().files(start, end)]
+
+
+def test_compacted_files_of_more_micro_batches_than_a_statement_has_parameters(
+    database: Database, staging: LocalStaging
+) -> None:
+    stage(staging, "old", [value(1)])
+    load(staging, database)
+    many = TwoDaysCompacted(staging.root)
+    assert prune(many, database, days=2, now=NOW) == Pruned(NEXT_HOUR, False, 1, 1, unprocessed=72_000)
+    assert names(staging) == []
 
 
 def test_no_days_keep_everything(database: Database, staging: LocalStaging) -> None:
