@@ -8,7 +8,9 @@ Each round runs every alternative once on messages of its own. *ours* reads the 
 repeats, and commits readings and ledger. *copy* is binary COPY of rows that were built before the clock starts, sorted
 by (series, time), the same number a transaction, into a table of the same columns, partitions and indexes. *script* is
 `json.loads`, DataFrame, `to_sql(method="multi")` into a table with one index. `--grow`: millions of rows that the table
-holds before *ours* and *copy* are measured again.
+holds before *ours* and *copy* are measured again, one reading of each series in ten seconds; two queries are timed
+there, too: *point*, a day of one sensor, and *fleet*, figures of the last hour of every series. Their plans are in the
+JSON.
 """
 
 import json
@@ -56,14 +58,32 @@ CREATE INDEX ON bench.metric USING brin (micro_batch);
 CREATE TABLE bench.script (sensor text, metric text, time timestamptz, value double precision);
 CREATE INDEX ON bench.script (sensor, metric, time);
 """
-#: Older readings of every series, one a second, going back from the first one that is measured.
+#: What the queries may take at most at 50 million rows, in ms.
+QUERY_TARGETS_MS = {"point": 50.0, "fleet": 500.0}
+QUERY_ROWS_M = 50
+#: Older readings of every series, going back from the first one that is measured.
+SPACING_S = 10
 GROW = """
 INSERT INTO {table} (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt)
-SELECT CAST(:first AS timestamptz) - second * interval '1 second', 800 + second % 977 / 8.0, second, series, 0, 0, 0,
+SELECT CAST(:first AS timestamptz) - second * :spacing * interval '1 second',
+       800 + second % 977 / 8.0, second, series, 0, 0, 0,
        false
 FROM unnest(CAST(:series AS integer[])) AS series,
      generate_series(CAST(:after AS integer), CAST(:until AS integer)) AS second
 """
+
+
+QUERIES = {
+    "point": """
+        SELECT time, metric, value, quality FROM sensor_platform.reading
+        WHERE work_unit = 'bench' AND sensor = 'press-7'
+          AND time >= CAST(:newest AS timestamptz) - interval '1 day' AND time < :newest""",
+    "fleet": """
+        SELECT work_unit, sensor, metric, count(*), min(value), max(value), avg(value) FROM sensor_platform.reading
+        WHERE time >= CAST(:newest AS timestamptz) - interval '1 hour' AND time < :newest
+        GROUP BY work_unit, sensor, metric""",
+}
+ASKED = 5
 
 
 class Bench:
@@ -74,7 +94,7 @@ class Bench:
         self.staging = LocalStaging(folder / "staging")
         self.routes = parse_routes(ROUTES)
         self.next_message = 0
-        self.grown_s = 0
+        self.grown = 0
 
     def plant(self, messages: int) -> Plant:
         plant = Plant(self.next_message, messages)
@@ -108,19 +128,35 @@ class Bench:
 
     def grow(self, rows: int) -> None:
         """Until each table has some `rows` more than what was measured."""
-        until_s = rows // (SENSORS * len(METRICS))
+        until = rows // (SENSORS * len(METRICS))
         first = FIRST_RECEIVED - timedelta(seconds=1)
-        months = {(FIRST_RECEIVED - timedelta(seconds=s)).strftime("%Y-%m") for s in range(0, until_s + 86_400, 86_400)}
+        days = range(until * SPACING_S // 86_400 + 2)
+        months = {(FIRST_RECEIVED - timedelta(days=day)).strftime("%Y-%m") for day in days}
         with self.database.begin() as connection:
             make_partitions(connection, [(int(month[:4]), int(month[5:])) for month in months])
             series = list(connection.execute(sa.text("SELECT id FROM sensor_platform.series")).scalars())
             for table in ("sensor_platform.metric", "bench.metric"):
-                values = {"first": first, "series": series, "after": self.grown_s + 1, "until": until_s}
+                values = {"first": first, "series": series, "after": self.grown + 1, "until": until}
+                values["spacing"] = SPACING_S
                 connection.execute(sa.text(GROW.format(table=table)), values)
-        self.grown_s = until_s
+        self.grown = until
         with self.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(sa.text("VACUUM ANALYZE sensor_platform.metric"))
             connection.execute(sa.text("CHECKPOINT"))
+
+    def queries(self) -> dict[str, dict[str, Any]]:
+        """Milliseconds (median), rows and plan of each."""
+        found = {}
+        with self.database.connect() as connection:
+            for name, query in QUERIES.items():
+                values, took_ms = {"newest": FIRST_RECEIVED}, []
+                for _ in range(ASKED):
+                    began = time.perf_counter()
+                    rows = connection.execute(sa.text(query), values).all()
+                    took_ms.append((time.perf_counter() - began) * 1000)
+                plan = connection.execute(sa.text(f"EXPLAIN (ANALYZE, BUFFERS) {query}"), values).scalars()
+                found[name] = {"ms": round(statistics.median(took_ms), 1), "rows": len(rows), "plan": list(plan)}
+        return found
 
     def bytes_per_reading(self) -> float:
         query = """SELECT sum(pg_total_relation_size(inhrelid)) / (SELECT count(*) FROM sensor_platform.metric)
@@ -164,8 +200,10 @@ def measure(*, rounds: int, messages: int, grow: tuple[int, ...], folder: Path) 
         bench.ours(MICRO_BATCH_MESSAGES)  # warms imports, caches and the catalogue
         small, seconds = _rounds(bench, rounds, messages, with_script=True)
         table = {"small": small}
+        queries: dict[str, Any] = {}
         for millions in grow:
             bench.grow(millions * 1_000_000)
+            queries[f"{millions}M rows"] = bench.queries()
             table[f"{millions}M rows"], _ = _rounds(bench, max(1, rounds // 2), messages, with_script=False)
         room = round(bench.bytes_per_reading(), 1)
     ratios = {
@@ -183,11 +221,23 @@ def measure(*, rounds: int, messages: int, grow: tuple[int, ...], folder: Path) 
         "columns": list(COLUMNS),
         "readings_per_s": table,
         "seconds_of_ours": seconds,
+        "queries": queries,
+        "query_verdicts": _query_verdicts(queries.get(f"{QUERY_ROWS_M}M rows")),
         "bytes_per_reading": room,
         "ratios": {
             name: {"value": round(value, 2), "target": TARGETS[name], "holds": value >= TARGETS[name]}
             for name, value in ratios.items()
         },
+    }
+
+
+def _query_verdicts(found: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """At 50 million rows alone."""
+    if found is None:
+        return {}
+    return {
+        name: {"value_ms": found[name]["ms"], "target_ms": target, "holds": found[name]["ms"] <= target}
+        for name, target in QUERY_TARGETS_MS.items()
     }
 
 
@@ -239,6 +289,9 @@ def main(as_json: bool, rounds: int, messages: int, grow: tuple[int, ...], quick
             print(f"{size:10} {name:8} {rate:>10,} readings/s")
     for name, took_s in report["seconds_of_ours"].items():
         print(f"{name:10} {took_s:>10} s")
+    for size, found in report["queries"].items():
+        for name, one in found.items():
+            print(f"{size:10} {name:8} {one['ms']:>10} ms, {one['rows']:,} rows")
     print(f"{report['bytes_per_reading']} bytes a reading, table and indexes")
     for name, verdict in report["ratios"].items():
         print(f"{name:18} {verdict['value']:>12,} target {verdict['target']:,}: {verdict['holds']}")
