@@ -144,3 +144,9 @@ def test_freshness_is_measured_with_runs_that_stay_and_runs_that_end() -> None:
     assert set(results) == {"default", "sealed after 1 s", "runs that end", "sealed after 1 s, runs that end"}
     assert all(figures["p95_s"] >= figures["p50_s"] > 0 for figures in results.values())
     assert all(figures["runs_per_minute"] > 0 for figures in results.values())
+
+
+def test_scale_measures_a_tick_of_every_sensor() -> None:
+    report = benchmark("scale")
+    assert {"micro_batch_sensor", "staged_messages_sensor", "rollup_sensor", "alert_sensor"} <= set(report["tick_s"])
+    assert {each["target"] for each in report["verdicts"]} == {"<= 2.0"}
