@@ -48,7 +48,7 @@ def stage(staging: LocalStaging, first_hour: datetime, *, micro_batches: int, ho
         source = LocalStaging(Path(folder))
         Plant(0, 1).stage(source, micro_batch_messages=1)
         original = source.path(source.micro_batches()[0])
-        found = []
+        found: list[MicroBatch] = []
         for number in range(micro_batches):
             micro_batch = MicroBatch(
                 first_hour + number * hours // micro_batches * HOUR, file_name("c0", "bench", number)

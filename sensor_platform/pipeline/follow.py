@@ -16,7 +16,7 @@ from sensor_platform.routes.model import Routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import Staging
 
-LOOK_AGAIN_S = 0.25
+LOOK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,13 @@ def process_and_follow(
     now_s = time.monotonic()
     until_s, quiet_until_s = now_s + stay.at_most_s, now_s
     while True:
-        fresh = {micro_batch.name for micro_batch in pending(staging, database, hours=hours)} - seen
+        # A damaged one is tried once, whatever comes after it.
+        fresh = [micro_batch for micro_batch in pending(staging, database, hours=hours) if micro_batch.name not in seen]
         if fresh:
-            seen |= fresh  # a damaged one is tried once, whatever comes after it
+            seen |= {micro_batch.name for micro_batch in fresh}
             try:
                 report += process(
-                    staging, database, routes, settings=settings, hours=hours, run_id=run_id, should_stop=should_stop
+                    staging, database, routes, settings=settings, run_id=run_id, should_stop=should_stop, found=fresh
                 )
             except DamagedMicroBatchesError as err:
                 report += err.report
