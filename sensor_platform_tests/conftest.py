@@ -53,7 +53,9 @@ def free_port() -> int:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     # What the developer's shell sets must not decide what a test sees.
-    ours = ("MQTT_", "DEAD_LETTER_", "STAGING_", "DATABASE_", "DAGSTER_", "API_", "BROKER_", "AWS_", "SENSOR_PLATFORM_")
+    settings = ("MQTT_", "DEAD_LETTER_", "STAGING_", "DATABASE_", "API_", "BROKER_", "SENSOR_", "COLLECTOR_", "LIVE_")
+    settings += ("METRIC_", "METRICS_", "READINGS_", "SPARKPLUG_", "TRANSFORMER_")
+    ours = (*settings, "DAGSTER_", "AWS_")
     for name in list(os.environ):
         if name.startswith(ours) and name != "SENSOR_PLATFORM_TEST_DATA":
             monkeypatch.delenv(name)
