@@ -386,6 +386,15 @@ sparkplug_node = sa.Table(
     comment="Where the sequence of each Sparkplug node stands, in the order in which its messages were loaded",
 )
 
+compacted_file = sa.Table(
+    "compacted_file",
+    metadata,
+    sa.Column("hour", Timestamp, primary_key=True, comment="received hour"),
+    sa.Column("name", sa.Text(collation="C"), primary_key=True),
+    _now("noted_at", "when"),
+    comment="Compacted files of which the ledger has every micro-batch: who looks for pending ones need not open them",
+)
+
 retention = sa.Table(
     "retention",
     metadata,

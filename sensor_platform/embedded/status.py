@@ -1,6 +1,6 @@
 """How the platform is, and what became of its messages: one consistent look at processes, staging area and ledger."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
-from sensor_platform.database.tables import alert, collector_heartbeat, dead_letter, ledger
+from sensor_platform.database.tables import Timestamp, alert, collector_heartbeat, dead_letter, ledger
 from sensor_platform.embedded.parts import responds
 from sensor_platform.embedded.ports import answers
 from sensor_platform.embedded.process import is_alive
@@ -17,9 +17,11 @@ from sensor_platform.embedded.run_file import Running, RunningPart
 from sensor_platform.errors import DamagedMicroBatchError, DatabaseUnavailableError, ObjectStoreError
 from sensor_platform.health.connections import summary
 from sensor_platform.health.figures import uploading
+from sensor_platform.pipeline.accounted import accounted
 from sensor_platform.pipeline.accounting import MESSAGE_COLUMNS, READING_COLUMNS, WAITING
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.settings import Settings
+from sensor_platform.staging.compacted_area import CompactedName
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import Staging, open_staging
 
@@ -46,9 +48,10 @@ def count(staging: Staging, database: Database) -> Counts:
     The ledger is looked at first: what is loaded after that look still counts as pending, from its file. Then the
     staging area, again until nothing was sealed between the looks at its sealed and its open files.
     """
-    before = {micro_batch.hour for micro_batch in staging.micro_batches()}
+    in_ledger = accounted(database)
+    before = {micro_batch.hour for micro_batch in staging.micro_batches(but=in_ledger)}
     messages, readings, letters, loaded = _look_at_ledger(database, before)
-    sealed, open_messages = _look_at_staging(staging)
+    sealed, open_messages = _look_at_staging(staging, but=in_ledger)
     waiting = sum(_messages_in(staging, micro_batch) for micro_batch in sealed if micro_batch.name not in loaded)
     pending = open_messages + waiting
     return Counts(messages + MessageCounts(staged=pending), readings, pending, letters)
@@ -67,7 +70,8 @@ def _look_at_ledger(database: Database, hours: set[datetime]) -> tuple[MessageCo
     letters = sa.select(sa.func.count()).select_from(dead_letter).where(dead_letter.c.state.in_(WAITING))
     # An hour may begin between the two looks.
     newest = max(hours, default=datetime.now(UTC)) - timedelta(hours=1)
-    names = sa.select(ledger.c.name).where(ledger.c.hour.in_(hours) | (ledger.c.hour > newest))
+    any_of_them = sa.any_(sa.literal([*hours], sa.ARRAY(Timestamp)))
+    names = sa.select(ledger.c.name).where((ledger.c.hour == any_of_them) | (ledger.c.hour > newest))
     with database.connect() as connection:
         snapshot = connection.execution_options(isolation_level="REPEATABLE READ")
         row = snapshot.execute(sa.select(*sums).select_from(ledger)).one()
@@ -77,11 +81,11 @@ def _look_at_ledger(database: Database, hours: set[datetime]) -> tuple[MessageCo
     return MessageCounts(*row[:split]), ReadingCounts(*row[split:]), waiting, loaded
 
 
-def _look_at_staging(staging: Staging) -> tuple[list[MicroBatch], int]:
-    sealed = staging.micro_batches()
+def _look_at_staging(staging: Staging, *, but: Container[CompactedName]) -> tuple[list[MicroBatch], int]:
+    sealed = staging.micro_batches(but=but)
     while True:
         open_messages = staging.open_messages()
-        again = staging.micro_batches()
+        again = staging.micro_batches(but=but)
         if again == sealed:
             return sealed, open_messages
         sealed = again

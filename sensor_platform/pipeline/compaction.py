@@ -13,6 +13,7 @@ from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import ledger
 from sensor_platform.log import get_logger
+from sensor_platform.pipeline.accounted import note_accounted
 from sensor_platform.staging.compaction import Compacted, compact_hour
 from sensor_platform.staging.store import Staging
 
@@ -54,6 +55,7 @@ def compact(
             locks.take(connection, locks.STAGED_FILES)
             names = set(connection.execute(_KEPT, {"hour": hour}).scalars())
             compacted = compact_hour(staging, hour, names) if names else Compacted()
+            note_accounted(connection, staging, hour)
         done = Compaction(before, done.hours + bool(compacted.micro_batches), done.compacted + compacted)
         if compacted.micro_batches:
             get_logger().info(

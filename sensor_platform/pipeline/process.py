@@ -14,6 +14,7 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.tables import Timestamp, ledger
 from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError
 from sensor_platform.log import get_logger
+from sensor_platform.pipeline.accounted import accounted
 from sensor_platform.pipeline.catalogue import Catalogue
 from sensor_platform.pipeline.changes import Differences
 from sensor_platform.pipeline.clocks import note
@@ -65,7 +66,8 @@ class DamagedMicroBatchesError(DamagedMicroBatchError):
 
 def pending(staging: Staging, database: Database, *, hours: Window = (None, None)) -> list[MicroBatch]:
     """Sealed micro-batches of `hours` that are not in the ledger, oldest hour first."""
-    return not_in_ledger(database, staging.micro_batches(*hours))
+    # Asked before the files are listed: what is compacted in between is opened.
+    return not_in_ledger(database, staging.micro_batches(*hours, but=accounted(database, hours)))
 
 
 def pending_lately(staging: Staging, database: Database, *, now: datetime) -> list[MicroBatch]:
@@ -102,8 +104,7 @@ def process(
         DamagedMicroBatchesError: at the end, when some could not be read; it has the names and the report.
     """
     if found is None:
-        found = staging.micro_batches(*hours)
-        found = not_in_ledger(database, found) if mode is Mode.NEW else found
+        found = pending(staging, database, hours=hours) if mode is Mode.NEW else staging.micro_batches(*hours)
     damaged: dict[str, str] = {}
     report = Report()
     if mode is Mode.AGAIN:

@@ -8,7 +8,7 @@ up, and whoever would read its micro-batches is told which file to restore.
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -66,8 +66,12 @@ class CompactedArea:
         #: The row group that was read last: a backfill asks for its micro-batches one after the other.
         self._last: tuple[CompactedName, int, pa.Table] | None = None
 
-    def micro_batches(self, start: datetime | None, end: datetime | None) -> set[MicroBatch]:
-        return {MicroBatch(file.hour, name) for file in self._listed((start, end)) for name in self.names(file)}
+    def micro_batches(
+        self, start: datetime | None, end: datetime | None, *, but: Container[CompactedName] = ()
+    ) -> set[MicroBatch]:
+        """Those of every file that is not among `but`: each file is opened for it."""
+        files = (file for file in self._listed((start, end)) if file not in but)
+        return {MicroBatch(file.hour, name) for file in files for name in self.names(file)}
 
     def find(self, name: str) -> MicroBatch | None:
         """Looks into every file."""

@@ -4,7 +4,7 @@ Names are unique for ever and an upload is confirmed before the local file goes,
 wherever it is found. The disk is looked at first: whatever moves meanwhile is then found in the bucket.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from sensor_platform.staging.durable import mapped
 from sensor_platform.staging.format import EPOCH, MicroBatch, StagedFile, folder_of
 from sensor_platform.staging.object_store import Bucket
 from sensor_platform.staging.read import Sealed, count_messages, hour_of_folder, read_messages, read_sealed
-from sensor_platform.staging.store import SUFFIX, LocalStaging
+from sensor_platform.staging.store import SUFFIX, LocalStaging, in_order
 
 #: Attribute of an object: how many messages it has, so that counting needs no download.
 MESSAGES = "messages"
@@ -46,11 +46,13 @@ class ObjectStaging:
     def where(self) -> str:
         return self._bucket.url
 
-    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+    def micro_batches(
+        self, start: datetime | None = None, end: datetime | None = None, *, but: Container[CompactedName] = ()
+    ) -> list[MicroBatch]:
         # In the order in which they move: disk, bucket, compacted.
-        waiting = self.local.micro_batches(start, end)
+        waiting = self.local.micro_batches(start, end, but=but)
         uploaded = {micro_batch for micro_batch, _ in self._uploaded(start, end)}
-        return sorted({*waiting, *uploaded, *self.compacted.micro_batches(start, end)})
+        return in_order({*waiting, *uploaded, *self.compacted.micro_batches(start, end, but=but)})
 
     def find(self, name: str) -> MicroBatch | None:
         found = (micro_batch for micro_batch, _ in self._uploaded(None, None) if micro_batch.name == name)

@@ -1,13 +1,13 @@
 """Reading a sealed micro-batch, wherever its bytes are: every record batch held against its crc."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 
 import pyarrow as pa
 
 from sensor_platform.errors import DamagedMicroBatchError
-from sensor_platform.staging.format import SCHEMA, is_whole
+from sensor_platform.staging.format import SCHEMA, folder_of, is_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,10 @@ def damaged(where: str, why: str) -> DamagedMicroBatchError:
 def hour_of_folder(folder: str) -> datetime | None:
     """The hour of `dt=2026-11-23/hour=10`; None for a folder that is not ours."""
     try:
-        return datetime.strptime(f"{folder} +0000", "dt=%Y-%m-%d/hour=%H %z").astimezone(UTC)
+        hour = datetime.fromisoformat(f"{folder[3:13]}T{folder[19:]}+00:00")
     except ValueError:
         return None
+    return hour if folder_of(hour) == folder else None
 
 
 def _reader(source: pa.NativeFile, where: str) -> pa.ipc.RecordBatchFileReader:

@@ -3,10 +3,12 @@
 One contract, `Staging`, and two areas that keep it: a local disk, here, and an object store, in `object_staging`.
 """
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
@@ -42,8 +44,13 @@ class Staging(Protocol):
     def where(self) -> str:
         """Its place, for people."""
 
-    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
-        """Sealed micro-batches received in [start, end), oldest hour first, then by name."""
+    def micro_batches(
+        self, start: datetime | None = None, end: datetime | None = None, *, but: Container[CompactedName] = ()
+    ) -> list[MicroBatch]:
+        """Sealed micro-batches received in [start, end), oldest hour first, then by name.
+
+        `but`: compacted files whose micro-batches nobody wants listed: to open each takes long where there are years.
+        """
 
     def find(self, name: str) -> MicroBatch | None:
         """The sealed micro-batch of that name; looks at every hour."""
@@ -99,14 +106,16 @@ class LocalStaging:
     def where(self) -> str:
         return str(self.root)
 
-    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+    def micro_batches(
+        self, start: datetime | None = None, end: datetime | None = None, *, but: Container[CompactedName] = ()
+    ) -> list[MicroBatch]:
         own = self.own_files(start, end)  # before the compacted ones: what moves meanwhile is found there
-        return sorted({*own, *self.compacted.micro_batches(start, end)})
+        return in_order({*own, *self.compacted.micro_batches(start, end, but=but)})
 
     def own_files(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
         """Those of [start, end) that have files of their own, in the same order."""
         hours = _hours(self.root, (start, end))
-        return sorted(MicroBatch(hour, file.stem) for hour, folder in hours for file in folder.glob(f"*{SUFFIX}"))
+        return in_order(MicroBatch(hour, name) for hour, folder in hours for name in _stems(folder, SUFFIX))
 
     def path(self, micro_batch: MicroBatch) -> Path:
         """Where its own file lies."""
@@ -187,9 +196,9 @@ class LocalStaging:
 
     def _compacted_files(self, hours: Hours) -> list[CompactedName]:
         return [
-            CompactedName(hour, file.stem)
+            CompactedName(hour, name)
             for hour, folder in _hours(self.root / COMPACTED_FOLDER, hours)
-            for file in folder.glob(f"*{COMPACTED_SUFFIX}")
+            for name in _stems(folder, COMPACTED_SUFFIX)
         ]
 
     def _open_compacted(self, file: CompactedName) -> pa.NativeFile | None:
@@ -208,6 +217,19 @@ def _hours(root: Path, hours: Hours = (None, None)) -> Iterator[tuple[datetime, 
         hour = hour_of_folder(f"{folder.parent.name}/{folder.name}")
         if hour is not None and (start is None or hour >= start) and (end is None or hour < end):
             yield hour, folder
+
+
+def in_order(found: Iterable[MicroBatch]) -> list[MicroBatch]:
+    """By hour, then by name: ten times as fast as by the comparisons of a dataclass, which are Python."""
+    return sorted(found, key=attrgetter("hour", "name"))
+
+
+def _stems(folder: Path, suffix: str) -> Iterator[str]:
+    """Names of the files in a folder, without that suffix. Millions of them: no Path is made of each."""
+    with suppress(FileNotFoundError, NotADirectoryError):  # it went meanwhile, or is not ours
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+        yield from (name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
 
 def _sized(found: Iterable[tuple[Path, StagedFile]]) -> Iterator[StagedFile]:

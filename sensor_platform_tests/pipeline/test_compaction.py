@@ -5,11 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sensor_platform.database.engine import Database
+from sensor_platform.embedded.status import count
+from sensor_platform.pipeline.accounted import accounted
 from sensor_platform.pipeline.compaction import compact
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.process import pending
 from sensor_platform.pipeline.readings import trace
 from sensor_platform.pipeline.retention import prune
+from sensor_platform.staging.compacted_area import CompactedName
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, in_metric, load, rows, stage, value
 
@@ -92,11 +95,32 @@ def test_a_compacted_file_of_which_a_new_database_knows_only_a_part_is_kept(
     compact(staging, database, after_hours=1, now=NOW)
     with database.begin() as connection:
         connection.exec_driver_sql("DELETE FROM sensor_platform.ledger WHERE name = 'b'")
+        connection.exec_driver_sql("DELETE FROM sensor_platform.compacted_file")  # as a backup of before
     kept = prune(staging, database, days=1, now=NOW)
     assert (kept.micro_batches, kept.unprocessed) == (0, 1)
     assert inside(staging) == [["a", "b"]]
     assert rows(database, "SELECT bytes_deleted_at FROM ledger") == [(None,)]
     assert [each.name for each in pending(staging, database)] == ["b"]
+
+
+def test_compacted_files_of_which_the_ledger_has_everything_are_not_opened_to_find_what_is_pending(
+    database: Database, staging: LocalStaging
+) -> None:
+    stage(staging, "a", [value(1)])
+    stage(staging, "b", [value(2)], first_sequence=2)
+    load(staging, database)
+    compact(staging, database, after_hours=1, now=NOW)
+    (file,) = [file for file in staging.files() if file.compacted]
+    assert {(noted.hour, noted.name) for noted in accounted(database)} == {(file.hour, file.name)}
+    (staging.root / CompactedName(file.hour, file.name).key).write_bytes(b"not even Parquet")
+    staging = LocalStaging(staging.root)  # that has opened none of them
+    assert pending(staging, database) == []
+    assert count(staging, database).messages.staged == 2
+    stage(staging, "late", [value(3)], first_sequence=3)
+    assert [each.name for each in pending(staging, database)] == ["late"]
+    with database.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM sensor_platform.compacted_file")
+    assert [each.name for each in pending(staging, database)] == sorted([file.name, "late"])
 
 
 def test_bytes_that_retention_is_about_to_delete_are_not_compacted(database: Database, staging: LocalStaging) -> None:
