@@ -110,12 +110,13 @@ class LocalStaging:
         self, start: datetime | None = None, end: datetime | None = None, *, but: Container[CompactedName] = ()
     ) -> list[MicroBatch]:
         own = self.own_files(start, end)  # before the compacted ones: what moves meanwhile is found there
-        return in_order({*own, *self.compacted.micro_batches(start, end, but=but)})
+        compacted = self.compacted.micro_batches(start, end, but=but)
+        return in_order({*own, *compacted}) if compacted else own
 
     def own_files(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
         """Those of [start, end) that have files of their own, in the same order."""
-        hours = _hours(self.root, (start, end))
-        return in_order(MicroBatch(hour, name) for hour, folder in hours for name in _stems(folder, SUFFIX))
+        hours = sorted(_hours(self.root, (start, end)))
+        return [MicroBatch(hour, name) for hour, folder in hours for name in sorted(_stems(folder, SUFFIX))]
 
     def path(self, micro_batch: MicroBatch) -> Path:
         """Where its own file lies."""
