@@ -119,6 +119,7 @@ def test_sensors_and_places_are_edited(database: Database, staging: LocalStaging
             "expected_interval_s": None,
             "declared": True,
             "seen": True,
+            "calibrations": [],
         }
     ]
     set_sensor(database, "p1", metric="value", minimum=float("nan"))
