@@ -42,9 +42,9 @@ def test_a_message_becomes_a_reading_that_can_be_traced_to_its_bytes(platform: P
     (found,) = platform.cli("trace", "spine/traced", "level", "2026-01-02T03:04:05.678901Z")
     assert base64.b64decode(found["payload_base64"]) == payload
     assert found["topic"] == "factory/spine/sensors/traced/data"
-    assert found["run_id"] in {
-        run for (run,) in platform.rows("select run_id from public.runs where status = 'SUCCESS'")
-    }
+    # It may stay for a while, for what comes after.
+    ended = "select true from public.runs where status = 'SUCCESS' and run_id = %s"
+    wait_until(lambda: platform.rows(ended, found["run_id"]), timeout_s=120, what="the end of the run", every_s=1)
 
 
 def test_rollups_follow_the_readings(platform: PlatformProcess) -> None:
