@@ -1,6 +1,7 @@
 """Each figure, from rows and files written by hand."""
 
 import os
+from collections.abc import Container
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sensor_platform.health.figures import KEEP, Figure, latest, measure, record
 from sensor_platform.health.rules import rules
 from sensor_platform.pipeline.registry import import_registry, set_sensor
 from sensor_platform.settings import Settings
+from sensor_platform.staging.compacted_area import CompactedName
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import load as load_staged
@@ -202,9 +204,11 @@ class Watched(LocalStaging):
 
     listed_from: datetime | None = None
 
-    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+    def micro_batches(
+        self, start: datetime | None = None, end: datetime | None = None, *, but: Container[CompactedName] = ()
+    ) -> list[MicroBatch]:
         self.listed_from = start
-        return super().micro_batches(start, end)
+        return super().micro_batches(start, end, but=but)
 
 
 def test_the_staging_lag_looks_at_the_last_hours_and_behind_what_was_loaded(database: Database, home: Path) -> None:
@@ -223,7 +227,9 @@ def test_the_staging_lag_looks_at_the_last_hours_and_behind_what_was_loaded(data
 class Down(LocalStaging):
     """An object store that does not answer."""
 
-    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
+    def micro_batches(
+        self, start: datetime | None = None, end: datetime | None = None, *, but: Container[CompactedName] = ()
+    ) -> list[MicroBatch]:
         raise ObjectStoreError("s3://plant: cannot list")
 
 

@@ -1,5 +1,6 @@
 """Old bytes go, and only they: nothing unprocessed, no reading, no dead letter; and the ledger says when."""
 
+from collections.abc import Container
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.readings import trace
 from sensor_platform.pipeline.retention import Pruned, prune
 from sensor_platform.settings import Settings
+from sensor_platform.staging.compacted_area import CompactedName
 from sensor_platform.staging.format import MicroBatch, StagedFile
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, in_metric, load, routes, rows, stage, value
@@ -97,8 +99,10 @@ class PrunedMeanwhile(LocalStaging):
 
     database: Database
 
-    def micro_batches(self, start: datetime | None = None, end: datetime | None = None) -> list[MicroBatch]:
-        found = super().micro_batches(start, end)
+    def micro_batches(
+        self, start: datetime | None = None, end: datetime | None = None, *, but: Container[CompactedName] = ()
+    ) -> list[MicroBatch]:
+        found = super().micro_batches(start, end, but=but)
         prune(LocalStaging(self.root), self.database, days=1, now=NOW)
         return found
 
