@@ -66,12 +66,10 @@ def forget_processes(home: Path) -> None:
 def end_leftovers(home: Path, *, grace_s: float = 5) -> list[str]:
     """Ends what is left of the last platform of this home; the names of the parts that were. Hold the lock."""
     record = read_processes(home)
-    ended = []
-    for name, identity in (record.parts if record else {}).items():
-        members = _members(home, identity)
-        if members:
-            ended.append(name)
-            process.end(members, grace_s=grace_s)
+    members = {name: _members(home, identity) for name, identity in (record.parts if record else {}).items()}
+    ended = [name for name, found in members.items() if found]
+    # All at once: one after the other, each with its grace, would take longer than people are promised.
+    process.end([member for found in members.values() for member in found], grace_s=grace_s)
     # Its backends have sessions of their own, and outlive a killed postmaster while they are busy.
     if EmbeddedPostgres(home).end_leftovers():
         ended.append("postgres")
