@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -114,10 +114,11 @@ def _file(home: Path) -> Path:
 def _members(home: Path, identity: Identity) -> list[psutil.Process]:
     """The recorded process with its session and descendants; without it, what of its session has our home."""
     members = process.session_members(identity.pid)
-    if identity.lives:
-        return [psutil.Process(identity.pid), *members]
-    if psutil.pid_exists(identity.pid) and os.getsid(identity.pid) == identity.pid:
-        return []  # the pid came again, for another session
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it may end just now: its session is there all the same
+        if identity.lives:
+            return [psutil.Process(identity.pid), *members]
+        if psutil.pid_exists(identity.pid) and os.getsid(identity.pid) == identity.pid:
+            return []  # the pid came again, for another session
     return [member for member in members if _home_of(member) == str(home)]
 
 
