@@ -51,7 +51,7 @@ TARGETS = {"ours_of_copy": 0.5, "ours_of_script": 5.0, "readings_per_s": 150_000
 
 COPY_TABLE = """
 CREATE SCHEMA IF NOT EXISTS bench;
-CREATE TABLE bench.metric (LIKE sensor_platform.metric) PARTITION BY RANGE (time);
+CREATE TABLE bench.metric (LIKE sensor_platform.metric INCLUDING DEFAULTS) PARTITION BY RANGE (time);
 CREATE TABLE bench.metric_all PARTITION OF bench.metric FOR VALUES FROM ('2001-01-01') TO ('2100-01-01');
 CREATE INDEX ON bench.metric (series, time);
 CREATE INDEX ON bench.metric USING brin (micro_batch);
