@@ -82,6 +82,8 @@ def test_a_plain_role_that_owns_nothing_but_the_database_is_enough(database_url:
         with Database(url) as database:
             upgrade(database)
             upgrade(database)
+            owners = rows(database, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'sensor_platform'")
+        assert owners == [(role,)]
         admin.execute(sql.SQL("DROP OWNED BY {}; DROP ROLE {}").format(sql.Identifier(role), sql.Identifier(role)))
 
 

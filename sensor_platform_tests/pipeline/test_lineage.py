@@ -10,7 +10,9 @@ from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import retry
 from sensor_platform.errors import BytesDeletedError, MissingMicroBatchError
 from sensor_platform.pipeline.lineage import became
+from sensor_platform.pipeline.readings import trace
 from sensor_platform.pipeline.received import received
+from sensor_platform.pipeline.registry import set_sensor
 from sensor_platform.pipeline.retention import prune
 from sensor_platform.routes.filters import parse_filter
 from sensor_platform.routes.model import Routes
@@ -53,6 +55,19 @@ def test_a_duplicate_names_the_message_that_it_stands_behind(database: Database,
         found = of(database, staging, sequence, micro_batch=micro_batch)
         assert (found["class"], found["readings"][0]["stands"]) == ("duplicate", False)
         assert found["readings"][0]["behind"] == {"micro_batch": "a", "sequence": 1}
+
+
+@pytest.mark.parametrize("named", [{"unit": "bar"}, {}], ids=["named", "unnamed"])
+def test_both_ways_tell_the_same_value_that_was_sent(
+    database: Database, staging: LocalStaging, named: dict[str, str]
+) -> None:
+    stage(staging, "a", [value(5, HOUR - SECOND, unit="bar"), value(2, **named)])
+    load(staging, database)
+    set_sensor(database, "p1", metric="value", unit="kPa")
+    (traced,) = trace(database, staging, "p1", "value", HOUR)
+    (reading,) = of(database, staging, 2)["readings"]
+    assert (reading["value"], reading["unit"]) == (200.0, "kPa")
+    assert reading["original"] == traced["original"] == {"value": 2.0, "unit": "bar"}
 
 
 def test_a_redelivery_names_the_message_that_it_repeats(database: Database, staging: LocalStaging) -> None:

@@ -10,7 +10,8 @@ WITH own AS (
     WHERE reading.micro_batch = :micro_batch AND reading.sequence = :sequence
 )
 SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, own.time, own.value, own.text, series.unit,
-       series.units[own.source_unit::integer] AS source_unit,
+       CASE own.source_unit::integer WHEN 0 THEN series.unnamed_unit ELSE series.units[own.source_unit::integer] END
+           AS source_unit,
        CASE own.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END AS quality,
        calibration.id IS NOT NULL AS is_calibrated, calibration.valid_from, calibration.valid_to,
        calibration.scale, calibration."offset",
