@@ -27,6 +27,15 @@ class ConfigurationError(SensorPlatformError):
     exit_code = EXIT_CONFIGURATION
 
 
+class FormatSourceError(ConfigurationError):
+    """A module or folder that cannot be imported. module: the one of the route file, if it is one."""
+
+    def __init__(self, problem: str, *, module: str | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.module = module
+
+
 class StagingError(SensorPlatformError):
     """The staging area could not be read or written."""
 

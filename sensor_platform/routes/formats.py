@@ -12,7 +12,8 @@ from typing import Any
 from sensor_platform.routes.sources import FormatSources
 from sensor_platform.routes.wording import did_you_mean
 from sensor_platform.transformers import registry
-from sensor_platform.transformers.worker import Format, call_worker
+from sensor_platform.transformers.worker.owner import call_worker
+from sensor_platform.transformers.worker.requests import Format
 
 #: Formats whose payloads say which sensor they are of.
 NAMES_SENSORS = registry.NAMES_SENSORS

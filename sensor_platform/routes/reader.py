@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from sensor_platform.errors import ConfigurationError
+from sensor_platform.errors import ConfigurationError, FormatSourceError
 from sensor_platform.routes.document import error_at, line_of, parse_document, plain
 from sensor_platform.routes.entry import EntryReader, check_keys
 from sensor_platform.routes.formats import Formats
@@ -15,7 +15,6 @@ from sensor_platform.routes.included import Included, families, parse_entry
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.routes.named_contracts import NamedContracts
 from sensor_platform.routes.wording import did_you_mean
-from sensor_platform.transformers.worker import FormatSourceError
 
 TOP_KEYS = ("routes", "include", "transformers", "contracts")
 

@@ -7,7 +7,6 @@ other process could import it. What the platform itself runs comes from modules,
 import pickle
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,12 @@ from sensor_platform.transformers.definitions import Definitions
 from sensor_platform.transformers.guarded import after, decode_guarded, joined
 from sensor_platform.transformers.keeping import no_readings
 from sensor_platform.transformers.registry import Registered
-from sensor_platform.transformers.wire import from_bytes
-from sensor_platform.transformers.worker import SHARE_S, Worker, WorkerEndedError, call_worker
+from sensor_platform.transformers.worker.exchange import WorkerEndedError
+from sensor_platform.transformers.worker.framing import Frame
+from sensor_platform.transformers.worker.limits import SHARE_S
+from sensor_platform.transformers.worker.owner import call_worker
+from sensor_platform.transformers.worker.requests import Worker
+from sensor_platform.transformers.worker.wire import from_bytes
 
 #: What goes to the worker at once: what it had decoded when it is killed has to be decoded again.
 PIECE_MESSAGES = 10_000
@@ -117,7 +120,7 @@ class _Group:
         call_limit_s = self._sources.timeout_s * (LOOKING if is_looking else 1)
         limit_s = max(self._limit_s - self._spent_s, call_limit_s)
 
-        def decode(worker: Worker) -> tuple[dict[str, Any], bytes]:
+        def decode(worker: Worker) -> Frame:
             began_s = time.monotonic()
             try:
                 return worker.decode(self._definition, sent, find, limit_s=limit_s, call_limit_s=call_limit_s)

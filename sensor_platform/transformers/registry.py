@@ -2,7 +2,7 @@
 
 A format of your own is a decorated function in a module that the route file names under `transformers:`, in a file of
 the folder SENSOR_PLATFORM_TRANSFORMERS, or in an installed package (entry point of the group
-`sensor_platform.transformers`). None of them is imported here: `worker_main.py` does, in a process of its own.
+`sensor_platform.transformers`). None of them is imported here: `worker/main.py` does, in a process of its own.
 
     @transformer("press-log")
     def press_log(payload: bytes, topic: str, received_at: datetime) -> Iterable[dict[str, Any]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from sensor_platform.database.engine import Database
 from sensor_platform.pipeline.accounting import mismatches
 from sensor_platform.staging.store import LocalStaging
-from sensor_platform.transformers.worker import stop_worker
+from sensor_platform.transformers.worker.owner import stop_worker
 from sensor_platform_tests.pipeline.staged import Message, load, rows, stage
 from sensor_platform_tests.transformers.formats import routes_of
 

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from sensor_platform.pipeline.decode import DecodedMessages, decode
 from sensor_platform.routes.file import parse_routes
 from sensor_platform.routes.model import Routes
 from sensor_platform.settings import TransformerSettings
+from sensor_platform_tests.transformers.decoding import table_of
 
 #: Short enough to wait for, long enough for a machine that is busy.
 LIMITS = TransformerSettings(timeout_s=2, memory_bytes=200_000_000)
@@ -92,3 +94,11 @@ def routes_of(folder: Path, format_: str, *, code: str = TROUBLE, limits: Transf
         f"transformers: [plant_formats]\nroutes: [{{name: r, filter: 'p/{{work_unit}}/{{sensor}}', format: {format_}}}]"
     )
     return parse_routes(text, folder=folder, transformers=limits)
+
+
+def decoded_by(routes: Routes, *payloads: bytes) -> DecodedMessages:
+    return decode(table_of(payloads, topic="p/line1/press"), routes, max_payload_bytes=1_000_000)
+
+
+def worker_pid(routes: Routes) -> int:
+    return int(decoded_by(routes, b"pid").readings["value"][0])

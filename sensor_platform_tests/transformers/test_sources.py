@@ -16,7 +16,6 @@ from sensor_platform.routes.model import Routes
 from sensor_platform.settings import Settings, TransformerSettings, load_settings
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.folder import checked_files
-from sensor_platform.transformers.worker import stop_worker
 from sensor_platform_tests.transformers.decoding import table_of
 
 ROUTE = "routes: [{name: r, filter: 'p/{work_unit}/{sensor}', format: FORMAT}]"
@@ -27,12 +26,6 @@ from sensor_platform import transformer
 def press_log(payload, topic, received_at):
     yield {"metric": "force", "value": float(payload)}
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_worker_is_left() -> Iterator[None]:
-    yield
-    stop_worker()
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from sensor_platform.transformers.contract import READING_COLUMNS, WHOLE_MESSAGE
 from sensor_platform.transformers.definitions import Definition, check_definitions
 from sensor_platform.transformers.keeping import DTYPES, NAMES
 from sensor_platform.transformers.numbers import shown
+from sensor_platform.transformers.worker.framing import Frame
 
 _NAME = pa.dictionary(pa.int32(), pa.string())  # a few names on many readings
 _NUMBERS: dict[type, pa.DataType] = {
@@ -28,7 +29,7 @@ def _type(name: str) -> pa.DataType:
 SCHEMA = pa.schema([(name, _type(name)) for name in READING_COLUMNS])
 
 
-def to_bytes(decoded: Decoded) -> tuple[dict[str, Any], bytes]:
+def to_bytes(decoded: Decoded) -> Frame:
     """What JSON holds, and the readings as an Arrow stream; a name or unit that is not text refuses its reading.
 
     `decoded` has kept the contract.

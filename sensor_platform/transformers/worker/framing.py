@@ -1,4 +1,4 @@
-"""Requests and answers of a worker over a socket, and a few shared bytes in which it says what it is at."""
+"""What a worker and its parent agree on: frames over a socket, and a few shared bytes that say what it is at."""
 
 import json
 import mmap
@@ -9,6 +9,11 @@ from typing import Any
 _SIZES = struct.Struct("<II")
 _PROGRESS = struct.Struct("<qqq")
 PROGRESS_BYTES = _PROGRESS.size
+#: How the worker ends when no memory is left: what it holds is not to be trusted to become less.
+EXIT_OUT_OF_MEMORY = 86
+
+#: Header and body of a request or an answer.
+Frame = tuple[dict[str, Any], bytes]
 
 
 def frame(header: dict[str, Any], body: bytes = b"") -> bytes:
@@ -17,7 +22,7 @@ def frame(header: dict[str, Any], body: bytes = b"") -> bytes:
     return b"".join((_SIZES.pack(len(encoded), len(body)), encoded, body))
 
 
-def take_frame(received: bytearray) -> tuple[dict[str, Any], bytes] | None:
+def take_frame(received: bytearray) -> Frame | None:
     """Header and body, once all of it has arrived. Raises ValueError for what is no frame."""
     if len(received) < _SIZES.size:
         return None
@@ -31,7 +36,7 @@ def take_frame(received: bytearray) -> tuple[dict[str, Any], bytes] | None:
     return header, bytes(received[body_at : body_at + body_bytes])
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], bytes] | None:
+def receive(connection: socket.socket) -> Frame | None:
     """Waits for a whole frame; None where the other side is gone."""
     received = bytearray()
     while (found := take_frame(received)) is None:

@@ -26,18 +26,14 @@ from sensor_platform.transformers import registry
 from sensor_platform.transformers.contract import PayloadColumn
 from sensor_platform.transformers.definitions import Definition, Definitions
 from sensor_platform.transformers.folder import import_folder
-from sensor_platform.transformers.framing import Progress, frame, receive
 from sensor_platform.transformers.guarded import decode_guarded
 from sensor_platform.transformers.per_payload import failure
-from sensor_platform.transformers.wire import to_bytes
+from sensor_platform.transformers.worker.framing import EXIT_OUT_OF_MEMORY, Frame, Progress, frame, receive
+from sensor_platform.transformers.worker.wire import to_bytes
 
 PR_SET_PDEATHSIG = 1
-#: How the process ends when no memory is left: what it holds is not to be trusted to become less.
-EXIT_OUT_OF_MEMORY = 86
 #: What libraries may reserve without using it.
 BACKSTOP_BYTES = 2 * 1024**3
-
-Answer = tuple[dict[str, Any], bytes]
 
 
 def main() -> None:
@@ -75,7 +71,7 @@ class Parent:
 
 
 def serve(parent: Parent) -> None:
-    """Answers until the parent closes the connection."""
+    """Frames until the parent closes the connection."""
     connection = parent.connection
     connection.sendall(frame({"ready": True, "number": 0}))
     while (request := receive(connection)) is not None:
@@ -87,7 +83,7 @@ def serve(parent: Parent) -> None:
         connection.sendall(frame({**answer, "number": header["number"]}, data))
 
 
-def load(sources: FormatSources, parent: Parent) -> Answer:
+def load(sources: FormatSources, parent: Parent) -> Frame:
     """Imports what registers formats."""
     limit_memory(sources.memory_bytes)
     sys.path += [str(folder) for folder in sources.beside if str(folder) not in sys.path]
@@ -108,7 +104,7 @@ def load(sources: FormatSources, parent: Parent) -> Answer:
     return {"formats": sorted(set(registry.known_here()) - registry.BUILT_IN.keys())}, b""
 
 
-def describe(name: str, parent: Parent) -> Answer:
+def describe(name: str, parent: Parent) -> Frame:
     """The version of a format, and whether it looks at its options; or why it cannot be had."""
     try:
         registered = registry.get(name)
@@ -119,7 +115,7 @@ def describe(name: str, parent: Parent) -> Answer:
     return {"version": registered.version, "checks_options": registered.options is not None}, b""
 
 
-def check_options(asked: tuple[str, dict[str, Any]], parent: Parent) -> Answer:
+def check_options(asked: tuple[str, dict[str, Any]], parent: Parent) -> Frame:
     """What is wrong with the options of a route of this format: the first problem, or none."""
     name, options = asked
     model = registry.get(name).options
@@ -130,7 +126,7 @@ def check_options(asked: tuple[str, dict[str, Any]], parent: Parent) -> Answer:
     return {"problem": problem, "known": list(model.model_fields)}, b""
 
 
-def decode(asked: tuple[bytes, PayloadColumn], parent: Parent) -> Answer:
+def decode(asked: tuple[bytes, PayloadColumn], parent: Parent) -> Frame:
     """What a payload column became."""
     definition, column = asked
     column = replace(column, definitions=Definitions(parent.find))
@@ -158,7 +154,7 @@ def limit_memory(memory_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-ANSWERS: dict[str, Callable[[Any, Parent], Answer]] = {
+ANSWERS: dict[str, Callable[[Any, Parent], Frame]] = {
     "load": load,
     "describe": describe,
     "check_options": check_options,
