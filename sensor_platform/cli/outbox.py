@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sensor_platform.cli.output import emit_json
+from sensor_platform.cli.published import say_unmatched
 from sensor_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,9 +82,6 @@ def _needs_a_person(outbox: "Outbox") -> bool:
 
 
 def _finish(outbox: "Outbox", totals: "QueueTotals", *, as_json: bool, may_wait: bool) -> None:
-    from sensor_platform.cli.output import emit_json
-    from sensor_platform.cli.publish import say_unmatched
-
     delivered = outbox.delivered
     published = delivered.confirmed + delivered.unmatched + delivered.refused
     if as_json:

@@ -1,7 +1,4 @@
-"""`sensor-platform publish`: messages from the command line, and whether anything took them.
-
-`finish` serves replay and simulate, too; what goes through the queue on disk is in `cli.outbox`.
-"""
+"""`sensor-platform publish`: messages from the command line. What goes through the queue on disk is in `cli.outbox`."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from sensor_platform.cli.published import finish
 
 if TYPE_CHECKING:
     from sensor_platform.mqtt.message import MessageProperties
@@ -74,6 +73,7 @@ def publish(
     """
     from sensor_platform.cli import outbox
     from sensor_platform.cli.connecting import command_settings
+    from sensor_platform.mqtt.message import check_topic
 
     if drain == (topic is not None):
         raise click.UsageError("give either a TOPIC or --drain")
@@ -149,33 +149,3 @@ def _properties(*, user_properties: tuple[str, ...], correlation_data: str | Non
         pairs.append((name, value))
     data = None if correlation_data is None else correlation_data.encode(errors="surrogateescape")
     return MessageProperties(user_properties=tuple(pairs), correlation_data=data, **plain)
-
-
-def check_topic(topic: str) -> str:
-    """A topic that a message may be published to [MQTT-3.3.2-2]. Raises InvalidMessageError."""
-    from sensor_platform.mqtt import message
-
-    return message.check_topic(topic)
-
-
-def finish(published: "Published", *, what: str, as_json: bool, confirmable: bool = True) -> None:
-    """Prints the counts and ends the command: exit code 1 unless all was confirmed."""
-    from sensor_platform.cli.output import emit_json
-
-    if as_json:
-        counts = ("published", "confirmed", "unmatched")
-        emit_json({name: getattr(published, name) for name in counts})
-    else:
-        click.echo(f"{published.published} published, {published.confirmed} confirmed", err=True)
-    if published.unmatched:
-        say_unmatched(published.unmatched, published.published, what=what)
-    sys.exit(1 if confirmable and not published.complete else 0)
-
-
-def say_unmatched(unmatched: int, published: int, *, what: str) -> None:
-    """Why that is a failure, and what to look at."""
-    click.echo(
-        f"sensor-platform: {what}: nobody subscribed to {unmatched} of {published} messages, "
-        "nothing has kept them. Does a collector run, and does a route match?",
-        err=True,
-    )

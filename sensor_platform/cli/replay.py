@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sensor_platform.cli.publish import check_topic, finish
+from sensor_platform.cli.published import finish
 
 if TYPE_CHECKING:
     from sensor_platform.settings import Settings
@@ -46,6 +46,7 @@ def replay(
     Delimiter "," or ";". Each column besides the time is a metric; an empty cell is left out.
     """
     from sensor_platform.embedded.run_file import resolved
+    from sensor_platform.mqtt.message import check_topic
     from sensor_platform.mqtt.publisher import Publisher
     from sensor_platform.settings import load_settings
     from sensor_platform.simulator.recording import Recording, paced

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sensor_platform.cli.publish import finish
+from sensor_platform.cli.published import finish
 
 if TYPE_CHECKING:
     from sensor_platform.simulator.fleet import Fleet

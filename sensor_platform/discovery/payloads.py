@@ -7,14 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import msgpack
-
 from sensor_platform.routes.model import Compression
 from sensor_platform.transformers.compression import unpacked
 from sensor_platform.transformers.json import Unreadable, parse
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import read_number
-from sensor_platform.transformers.packed import plain, read_cbor
+from sensor_platform.transformers.packed import read_cbor, read_msgpack
 
 MAGIC: tuple[tuple[bytes, Compression], ...] = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
 MAX_BYTES = 4 * 1024 * 1024
@@ -102,13 +100,9 @@ def _is_csv(text: str) -> bool:
 
 def _look_at_packed(payload: bytes) -> Look | None:
     """Only what is an object, or an array of them: nearly any bytes are a number to these formats."""
-    for kind in ("cbor", "msgpack"):
-        with suppress(RefusedValueError, msgpack.UnpackException, ValueError, TypeError, OverflowError):
-            document = (
-                read_cbor(payload, max_depth=64)
-                if kind == "cbor"
-                else plain(msgpack.unpackb(payload, strict_map_key=False, timestamp=3))
-            )
+    for kind, read in {"cbor": read_cbor, "msgpack": read_msgpack}.items():
+        with suppress(RefusedValueError):
+            document = read(payload)
             found = document if type(document) is list else [document]
             if found and all(type(each) is dict and each for each in found):
                 return Look(kind, documents=tuple(found))

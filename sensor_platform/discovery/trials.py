@@ -17,7 +17,7 @@ from sensor_platform.pipeline.explain import check_alone
 from sensor_platform.pipeline.message import OneMessage, table_of
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.transformers import registry
-from sensor_platform.transformers.registry import options_of
+from sensor_platform.transformers.options import options_of
 
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
 #: Decoded at once: payloads of more bytes or more messages wait for the next piece.

@@ -8,18 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from functools import cached_property
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from sensor_platform.embedded import process
 from sensor_platform.embedded.ports import HOST, answers
 from sensor_platform.embedded.secrets import private_folder, secret_file, write_private
+from sensor_platform.embedded.server import EmbeddedServer
 from sensor_platform.errors import BrokerUnreachableError, ConfigurationError
 
 USERNAME = "sensor_platform"
@@ -32,15 +31,20 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto", path=_SEARCH) if shutil.which("mosquitto_passwd", path=_SEARCH) else None
 
 
-class EmbeddedBroker:
+class EmbeddedBroker(EmbeddedServer):
     """One broker on `home/broker`. `with EmbeddedBroker(home, port) as broker: broker.url`, or under a supervisor."""
 
+    name = "broker"
+    log_name = "broker.log"
+    start_timeout_s = 30
+    stop_grace_s = 15  # sessions and queues are written
+    unavailable = BrokerUnreachableError
+
     def __init__(self, home: Path, port: int) -> None:
-        self.home = home
+        super().__init__(home)
         self.port = port
         self.folder = home / "broker"
         self.username = USERNAME
-        self._child: process.Child | None = None
 
     @property
     def url(self) -> str:
@@ -53,10 +57,6 @@ class EmbeddedBroker:
     @property
     def password(self) -> str:
         return self.password_file.read_text(encoding="utf-8")
-
-    @property
-    def pid(self) -> int | None:
-        return self._child.pid if self._child else None
 
     @cached_property
     def kind(self) -> Literal["mosquitto", "amqtt"]:
@@ -95,33 +95,6 @@ class EmbeddedBroker:
     def is_ready(self) -> bool:
         """Whether it listens; its stored sessions are loaded by then."""
         return answers(self.port)
-
-    def start(self, *, timeout_s: float = 30) -> None:
-        """Starts it as a child of this process, and returns when it takes connections."""
-        private_folder(private_folder(self.home) / "logs")
-        self._child = child = process.Child(self.command(), log=self.home / "logs" / "broker.log")
-        deadline = time.monotonic() + timeout_s
-        while not self.is_ready():
-            if child.exit_code() is not None or time.monotonic() > deadline:
-                words = child.last_words()
-                self.stop()
-                raise BrokerUnreachableError(f"the embedded broker did not start: {words}. See {child.log}")
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        """A clean stop: sessions and queues are written."""
-        if self._child is not None:
-            self._child.stop(grace_s=15)
-            self._child = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _mosquitto(self) -> process.Command:
         template = Template(resources.files(__package__).joinpath("mosquitto.conf").read_text(encoding="utf-8"))

@@ -7,11 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
 import psutil
@@ -20,6 +17,7 @@ from sensor_platform.embedded import process
 from sensor_platform.embedded.account import Account, account_for
 from sensor_platform.embedded.ports import HOST, any_free_port, is_free
 from sensor_platform.embedded.secrets import private_folder, secret_file
+from sensor_platform.embedded.server import EmbeddedServer
 from sensor_platform.errors import ConfigurationError, DatabaseUnavailableError
 
 USER = DATABASE = "sensor_platform"
@@ -54,14 +52,19 @@ def binaries() -> Path:
     return folder
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(EmbeddedServer):
     """A server on `home/postgres/data`: `with EmbeddedPostgres(home) as server: server.url`, or under a supervisor."""
 
+    name = "PostgreSQL"
+    log_name = "postgres.log"
+    start_timeout_s = 60
+    stop_grace_s = 20
+    unavailable = DatabaseUnavailableError
+
     def __init__(self, home: Path) -> None:
-        self.home = home
+        super().__init__(home)
         self.folder = home / "postgres"
         self.data = self.folder / "data"
-        self._child: process.Child | None = None
 
     @cached_property
     def port(self) -> int:
@@ -78,10 +81,6 @@ class EmbeddedPostgres:
     def url(self) -> str:
         password = quote(secret_file(self.home, "postgres_password").read_text(), safe="")
         return f"postgresql://{USER}:{password}@{HOST}:{self.port}/{DATABASE}"
-
-    @property
-    def pid(self) -> int | None:
-        return self._child.pid if self._child else None
 
     @cached_property
     def _account(self) -> Account:
@@ -116,23 +115,9 @@ class EmbeddedPostgres:
             return False
         return True
 
-    def start(self, *, timeout_s: float = 60) -> None:
-        """Starts it as a child of this process, and returns when it takes connections."""
-        private_folder(private_folder(self.home) / "logs")
-        self._child = child = process.Child(self.command(), log=self.home / "logs" / "postgres.log")
-        deadline = time.monotonic() + timeout_s
-        while not self.is_ready():
-            if child.exit_code() is not None or time.monotonic() > deadline:
-                words = child.last_words()
-                self.stop()
-                raise DatabaseUnavailableError(f"the embedded PostgreSQL did not start: {words}. See {child.log}")
-            time.sleep(0.05)
-
     def stop(self) -> None:
         """Fast shutdown; SIGQUIT where that takes too long."""
-        if self._child is not None:
-            self._child.stop(grace_s=20)
-            self._child = None
+        super().stop()
         self.end_leftovers()
 
     def end_leftovers(self) -> int:
@@ -143,15 +128,6 @@ class EmbeddedPostgres:
         # After a reboot its pid may belong to another process: PostgreSQL would refuse to start.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         return len(left)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _initialize(self) -> None:
         # A first start that was cut off leaves half a folder, without PG_VERSION or with files that initdb refuses.

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-import msgpack
-
 from sensor_platform.routes.model import Route
 from sensor_platform.transformers import registry
 from sensor_platform.transformers.csv import delimiter
@@ -21,9 +19,9 @@ from sensor_platform.transformers.json import Unreadable, in_utf8, parse
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.mapping import DocumentOptions, ValueOption
 from sensor_platform.transformers.numbers import shown
-from sensor_platform.transformers.packed import plain, read_cbor
+from sensor_platform.transformers.options import FormatOptions, options_of
+from sensor_platform.transformers.packed import read_cbor, read_msgpack
 from sensor_platform.transformers.paths import NOTHING, every, look_up, parse_path
-from sensor_platform.transformers.registry import FormatOptions, options_of
 
 TIME_FIELDS = ("timestamp", "time", "ts")
 BESIDE_A_VALUE = {"metric": "the metric's name", "unit": "unit", "quality": "quality"}
@@ -47,16 +45,16 @@ class Field:
 
 def documents(payload: bytes, route: Route) -> list[Any]:
     """The documents of a payload, as its format reads them; none where it has none, or is not one of documents."""
-    with suppress(RefusedValueError, msgpack.UnpackException, csv.Error, ValueError, TypeError, OverflowError):
+    with suppress(RefusedValueError, csv.Error, ValueError, TypeError, OverflowError):
         match route.format:
             case "json":
                 found = [parse(payload)]
             case "ndjson":
                 found = [parse(line) for line in in_utf8(payload).split(b"\n") if line.strip()]
             case "cbor":
-                found = [read_cbor(payload, max_depth=64)]
+                found = [read_cbor(payload)]
             case "msgpack":
-                found = [plain(msgpack.unpackb(payload, strict_map_key=False, timestamp=3))]
+                found = [read_msgpack(payload)]
             case "csv":
                 found = list(_rows(payload, route.options))
             case _:

@@ -12,6 +12,7 @@ from typing import Any
 from sensor_platform.routes.sources import FormatSources
 from sensor_platform.routes.wording import did_you_mean
 from sensor_platform.transformers import registry
+from sensor_platform.transformers.options import first_problem
 from sensor_platform.transformers.worker.owner import call_worker
 from sensor_platform.transformers.worker.requests import Format
 
@@ -76,7 +77,7 @@ class Formats:
         """The first error of the format's model, if any, and the names that it knows."""
         if name in registry.known_here():
             model = registry.get(name).options
-            return (None, ()) if model is None else (registry.first_problem(model, options), model.model_fields)
+            return (None, ()) if model is None else (first_problem(model, options), model.model_fields)
         if not self._described(name).checks_options:
             return None, ()
         said = call_worker(self.sources, lambda worker: worker.check_options(name, options))

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from sensor_platform.staging.durable import write_all
 from sensor_platform.staging.format import SCHEMA
+from sensor_platform.staging.random_access import RandomAccess
 from sensor_platform.staging.read import Sealed, damaged
 
 T = TypeVar("T")
@@ -239,24 +240,12 @@ class CompactedFile:
             raise damaged(self._where, str(err)) from err
 
 
-class _Pieces(io.RawIOBase):
+class _Pieces(RandomAccess):
     """A file of which only some pieces are known, by where they start."""
 
     def __init__(self, size_bytes: int, pieces: dict[int, bytes]) -> None:
-        self._size_bytes, self._pieces, self._place = size_bytes, pieces, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size_bytes}[whence]
-        return self._place
+        super().__init__(size_bytes)
+        self._pieces = pieces
 
     def read(self, size: int | None = -1) -> bytes:
         wanted = self._size_bytes - self._place if size is None or size < 0 else size

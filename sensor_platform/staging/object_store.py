@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sensor_platform.errors import ObjectStoreError, StagingError
+from sensor_platform.staging.random_access import RandomAccess
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -199,25 +200,12 @@ class Bucket:
         return text.splitlines()[0]
 
 
-class _Ranges(io.RawIOBase):
-    """An object read here and there: the end of a file, and then what that says is where."""
+class _Ranges(RandomAccess):
+    """An object, of which the store sends the bytes that are read."""
 
     def __init__(self, bucket: Bucket, key: str, size_bytes: int) -> None:
-        self._bucket, self._key, self._size_bytes, self._place = bucket, key, size_bytes, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size_bytes}[whence]
-        self._place = base + offset
-        return self._place
+        super().__init__(size_bytes)
+        self._bucket, self._key = bucket, key
 
     def read(self, size: int | None = -1) -> bytes:
         left = max(0, self._size_bytes - self._place)

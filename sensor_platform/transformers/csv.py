@@ -12,7 +12,8 @@ from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.csv_columns import read, sheets
 from sensor_platform.transformers.mapping import DocumentOptions
 from sensor_platform.transformers.numbers import read_number, shown
-from sensor_platform.transformers.registry import options_of, transformer
+from sensor_platform.transformers.options import options_of
+from sensor_platform.transformers.registry import transformer
 from sensor_platform.transformers.table import ReadingTable
 
 if TYPE_CHECKING:

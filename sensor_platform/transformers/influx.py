@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.leaves import NamesMade, RefusedValueError
 from sensor_platform.transformers.numbers import read_integer, read_number, shown
-from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
+from sensor_platform.transformers.options import FormatOptions, options_of
+from sensor_platform.transformers.registry import transformer
 from sensor_platform.transformers.table import ReadingTable
 from sensor_platform.transformers.times import in_unit
 

@@ -18,7 +18,8 @@ from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.leaves import MAX_DEPTH
 from sensor_platform.transformers.mapping import DocumentOptions
 from sensor_platform.transformers.numbers import read_float, read_integer
-from sensor_platform.transformers.registry import options_of, transformer
+from sensor_platform.transformers.options import options_of
+from sensor_platform.transformers.registry import transformer
 from sensor_platform.transformers.table import ReadingTable
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sensor_platform.transformers.contract import READING_COLUMNS, WHOLE_MESSAGE, Decoded, PayloadColumn, Refusal
 from sensor_platform.transformers.keeping import no_readings
 from sensor_platform.transformers.numbers import EXACT_INTEGER, is_storable, scaled, shown
-from sensor_platform.transformers.registry import FormatOptions
+from sensor_platform.transformers.options import FormatOptions
 from sensor_platform.transformers.times import PER_SECOND, TimeUnit, parse_times
 
 NumberType = Literal[

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from sensor_platform.transformers.leaves import NamesMade, leaves
 from sensor_platform.transformers.numbers import GREATEST_INTEGER, LEAST_INTEGER, read_number, scaled
+from sensor_platform.transformers.options import FormatOptions
 from sensor_platform.transformers.paths import EVERY, NOTHING, every, look_up, parse_path
-from sensor_platform.transformers.registry import FormatOptions
 from sensor_platform.transformers.times import TimeUnit, in_unit, in_zone
 
 #: Names of leaves whose verdict is remembered.

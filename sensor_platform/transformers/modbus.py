@@ -23,7 +23,8 @@ from sensor_platform.transformers.layout import (
     blocks,
     refuse_ambiguous,
 )
-from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
+from sensor_platform.transformers.options import FormatOptions, options_of
+from sensor_platform.transformers.registry import transformer
 
 if TYPE_CHECKING:
     from sensor_platform.routes.model import Route

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.json import Unreadable, has_long_integers, in_utf8, parse
 from sensor_platform.transformers.mapping import DocumentOptions
-from sensor_platform.transformers.registry import options_of, transformer
+from sensor_platform.transformers.options import options_of
+from sensor_platform.transformers.registry import transformer
 from sensor_platform.transformers.table import ReadingTable
 
 if TYPE_CHECKING:

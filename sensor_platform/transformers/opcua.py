@@ -32,7 +32,8 @@ from sensor_platform.transformers.opcua_dataset import (
 )
 from sensor_platform.transformers.opcua_json import INVALID, Said, read_json
 from sensor_platform.transformers.opcua_uadp import keys_of, read_uadp
-from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
+from sensor_platform.transformers.options import FormatOptions, options_of
+from sensor_platform.transformers.registry import transformer
 from sensor_platform.transformers.table import MAX_METRICS, ReadingTable
 from sensor_platform.transformers.times import ABSENT
 

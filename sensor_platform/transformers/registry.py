@@ -18,12 +18,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from sensor_platform.transformers.options import FormatOptions
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-    from sensor_platform.routes.model import Route
     from sensor_platform.transformers.contract import Transformer
 
 #: Formats that come along -> the module that registers each.
@@ -41,15 +38,6 @@ NAMES_SENSORS = frozenset({"sparkplug"})
 ENTRY_POINTS = "sensor_platform.transformers"
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class FormatOptions(BaseModel):
-    """Base of what a format takes under `options` of a route. Refused with line and reason when the file is read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-OptionsT = TypeVar("OptionsT", bound=FormatOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +107,6 @@ def get(name: str) -> Registered:
 def registered_here(name: str) -> Registered | None:
     """A format that this process has registered itself; nothing is imported for it."""
     return _registered.get(name)
-
-
-def options_of(route: "Route", model: type[OptionsT]) -> OptionsT:
-    """The options of a route, as the model of its format has them; parsed once."""
-    parsed = route.__dict__.get("parsed_options")
-    if type(parsed) is not model:
-        parsed = route.__dict__["parsed_options"] = model.model_validate(dict(route.options))
-    return parsed
-
-
-def first_problem(model: type[FormatOptions], options: dict[str, Any]) -> "ErrorDetails | None":
-    """What is wrong with options of a route, if anything."""
-    try:
-        model.model_validate(options)
-    except ValidationError as err:
-        # Where an option takes a text or a list, each of the two complains: the one that came further is meant.
-        return max(err.errors(include_url=False), key=lambda error: len(error["loc"]))
-    return None
 
 
 def known() -> list[str]:

@@ -11,7 +11,8 @@ from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.json import Unreadable, parse
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import scaled, shown
-from sensor_platform.transformers.registry import FormatOptions, transformer
+from sensor_platform.transformers.options import FormatOptions
+from sensor_platform.transformers.registry import transformer
 from sensor_platform.transformers.table import ReadingTable
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.json import Unreadable, has_long_integers, parse
 from sensor_platform.transformers.leaves import NamesMade, RefusedValueError
 from sensor_platform.transformers.numbers import OutOfRange, shown
+from sensor_platform.transformers.options import FormatOptions, options_of
 from sensor_platform.transformers.packed import read_cbor
-from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
+from sensor_platform.transformers.registry import transformer
 from sensor_platform.transformers.table import ReadingTable
 from sensor_platform.transformers.times import Microseconds
 

@@ -17,7 +17,8 @@ from sensor_platform.transformers.judge import MAX_NAME_CHARACTERS
 from sensor_platform.transformers.keeping import DTYPES
 from sensor_platform.transformers.leaves import RefusedValueError
 from sensor_platform.transformers.numbers import is_storable, shown
-from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
+from sensor_platform.transformers.options import FormatOptions, options_of
+from sensor_platform.transformers.registry import transformer
 from sensor_platform.transformers.sparkplug_births import DEVICES, SESSION, Birth, compiled, content_of
 from sensor_platform.transformers.sparkplug_metrics import GREATEST_MS, Piece, Reading, Vocabulary
 from sensor_platform.transformers.sparkplug_payload import Rows, add_metrics, read_payload, timestamp_of

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from sensor_platform.transformers.contract import Decoded, PayloadColumn
 from sensor_platform.transformers.mapping import ValueOption
-from sensor_platform.transformers.registry import options_of, transformer
+from sensor_platform.transformers.options import options_of
+from sensor_platform.transformers.registry import transformer
 from sensor_platform.transformers.table import ReadingTable
 
 if TYPE_CHECKING:

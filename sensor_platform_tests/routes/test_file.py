@@ -11,7 +11,8 @@ from sensor_platform.routes.file import load_routes, parse_routes
 from sensor_platform.routes.model import Route
 from sensor_platform.settings import Settings
 from sensor_platform.transformers import registry
-from sensor_platform.transformers.registry import FormatOptions, options_of, transformer
+from sensor_platform.transformers.options import FormatOptions, options_of
+from sensor_platform.transformers.registry import transformer
 
 GOOD = """\
 routes:

@@ -27,6 +27,7 @@ from sensor_platform.transformers.contract import PayloadColumn
 from sensor_platform.transformers.definitions import Definition, Definitions
 from sensor_platform.transformers.folder import import_folder
 from sensor_platform.transformers.guarded import decode_guarded
+from sensor_platform.transformers.options import first_problem
 from sensor_platform.transformers.per_payload import failure
 from sensor_platform.transformers.worker.framing import EXIT_OUT_OF_MEMORY, Frame, Progress, frame, receive
 from sensor_platform.transformers.worker.wire import to_bytes
@@ -119,7 +120,7 @@ def check_options(asked: tuple[str, dict[str, Any]], parent: Parent) -> Frame:
     """What is wrong with the options of a route of this format: the first problem, or none."""
     name, options = asked
     model = registry.get(name).options
-    found = registry.first_problem(model, options) if model is not None else None
+    found = first_problem(model, options) if model is not None else None
     if model is None or found is None:
         return {}, b""
     problem = {"type": found["type"], "loc": list(found["loc"]), "msg": found["msg"]}

@@ -36,7 +36,7 @@ def test_a_module_that_brings_no_format_is_said_with_its_line(code: str, said: s
 def test_options_of_a_format_are_checked_where_it_runs(tmp_path: Path) -> None:
     code = (
         "from sensor_platform import transformer\n"
-        "from sensor_platform.transformers.registry import FormatOptions\n\n\n"
+        "from sensor_platform.transformers.options import FormatOptions\n\n\n"
         "class Options(FormatOptions):\n    order: str\n\n\n"
         "@transformer('trouble', options=Options)\ndef f(payload, topic, received_at):\n    return []\n"
     )
