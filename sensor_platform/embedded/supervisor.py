@@ -1,7 +1,7 @@
 """Starts parts in order, each when those that it needs answer, and starts them again when they die.
 
 One thread does it all, from the first fork to the last wait: the death signal of a part is tied to the thread that
-started it. Why not circus or supervisord: docs/decisions/0002-supervisor.md.
+started it. Why not circus or supervisord: docs/decisions/0001-supervisor.md.
 """
 
 import signal
