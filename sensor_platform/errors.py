@@ -225,10 +225,6 @@ class DefinitionsChangedError(SensorPlatformError):
     retryable = True
 
 
-class NotRunningError(SensorPlatformError):
-    """A command needs a running platform and found none."""
-
-
 #: What can stand in a collector's way: exit code of `collect --once-connected-or-fail`, and what it means to a person.
 TROUBLES: dict[str, tuple[int, str]] = {
     "unreachable": (80, "no connection: nobody listens, no route, a time-out, the broker shuts down"),

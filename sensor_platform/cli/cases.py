@@ -37,13 +37,14 @@ def test(
     --from-staged or --from-dead-letter a new one is written, called NAME: with what the message becomes today, to be
     read, and mended where that is wrong.
     """
+    from sensor_platform.routes.cases import CASES_FOLDER
     from sensor_platform.routes.file import load_routes, route_file
     from sensor_platform.settings import load_settings
 
     settings = load_settings()
     settings = settings.model_copy(update={"routes_file": file}) if file else settings
     routes = load_routes(settings)
-    root = cases or (route_file(settings) or Path("routes.yaml")).parent / "testcases"
+    root = cases or (route_file(settings) or Path("routes.yaml")).parent / CASES_FOLDER
     if staged is not None or dead_letter is not None:
         if staged is not None and dead_letter is not None:
             raise click.UsageError("say either --from-staged or --from-dead-letter")

@@ -16,7 +16,6 @@ from sensor_platform.transformers.packed import read_cbor, read_msgpack
 
 MAGIC: tuple[tuple[bytes, Compression], ...] = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
 MAX_BYTES = 4 * 1024 * 1024
-MAX_WORD = 64
 _LINE = re.compile(r"[^\s,=]+(?:,[^\s,=]+=[^\s,=]+)* +[^\s,=]+=[^\s]+(?: -?\d+)?")
 SENML = frozenset({"v", "vs", "vb", "vd", "bn", "bv", "s"})
 

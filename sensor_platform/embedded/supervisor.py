@@ -123,10 +123,6 @@ class Supervisor:
     def all_run(self) -> bool:
         return all(one.state is State.RUNNING for one in self.parts.values())
 
-    @property
-    def all_were_ready(self) -> bool:
-        return all(one.was_ready for one in self.parts.values())
-
     def run(self, stop: threading.Event) -> None:
         """Supervises until `stop` is set, then stops every part in order, also when it fails.
 
