@@ -36,6 +36,7 @@ hypothesis.settings.load_profile("sensor_platform")
 
 if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
+    from sensor_platform.staging.store import LocalStaging
 
 
 def missing_tool(reason: str) -> NoReturn:
@@ -67,6 +68,14 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "a home"
     folder.mkdir(mode=0o700)
     return folder
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> "LocalStaging":
+    """An empty staging area on a local disk."""
+    from sensor_platform_tests.pipeline.staged import new_staging
+
+    return new_staging(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 
+from sensor_platform.embedded.ports import any_free_port
 from sensor_platform.embedded.run_file import resolved
 from sensor_platform.mqtt.publisher import Publisher
 from sensor_platform.settings import Settings, load_settings
@@ -211,11 +212,9 @@ class Load(threading.Thread):
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProcess]:
     """One running platform for all tests that only look at it or that break it and see it mend itself."""
-    from sensor_platform_tests.conftest import free_port
-
     # A space in the path on purpose: every part must live with it.
     home = tmp_path_factory.mktemp("a platform") / "home"
-    process = PlatformProcess(home, (free_port(), free_port(), free_port())).start()
+    process = PlatformProcess(home, (any_free_port(), any_free_port(), any_free_port())).start()
     yield process
     parts = process.descendants()
     assert process.stop() == 0

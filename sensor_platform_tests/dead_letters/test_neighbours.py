@@ -26,7 +26,7 @@ from sensor_platform.settings import Settings
 from sensor_platform.staging.object_store import Bucket
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform.staging.uploader import Uploader
-from sensor_platform_tests.pipeline.staged import HOUR, Message, load, new_staging, rows, stage
+from sensor_platform_tests.pipeline.staged import HOUR, Message, load, rows, stage
 from sensor_platform_tests.staging.s3_server import URL, S3Server
 from sensor_platform_tests.waiting import wait_until
 
@@ -56,11 +56,6 @@ def routes(*, mended: bool = True) -> Routes:
 
 def warm(of: str) -> Message:
     return Message({"value": "warm", "timestamp": HOUR.isoformat()}, topic=f"{of}/press/p1")
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> LocalStaging:
-    return new_staging(tmp_path)
 
 
 def staged(staging: LocalStaging, database: Database, **of: list[str]) -> None:

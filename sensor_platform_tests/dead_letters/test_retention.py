@@ -14,16 +14,11 @@ from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.readings import trace
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import LocalStaging
-from sensor_platform_tests.pipeline.staged import HOUR, Message, load, new_staging, routes, rows, stage, value
+from sensor_platform_tests.pipeline.staged import HOUR, Message, load, routes, rows, stage, value
 
 CLOSED = ("resolved", "discarded")
 MESSAGES = "SELECT sequence, length(payload), bytes_deleted_at IS NOT NULL FROM dead_letter_message ORDER BY 1"
 LETTERS = "SELECT sequence, state, closed_by FROM dead_letter ORDER BY 1"
-
-
-@pytest.fixture
-def staging(tmp_path) -> LocalStaging:  # type: ignore[no-untyped-def]
-    return new_staging(tmp_path)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,6 @@ from sensor_platform_tests.pipeline.staged import (
     Message,
     in_metric,
     load,
-    new_staging,
     routes,
     rows,
     stage,
@@ -34,11 +32,6 @@ from sensor_platform_tests.waiting import wait_until
 TEXT = routes(", text: true")
 SETTINGS = Settings(dead_letters=DeadLetterSettings(max_attempts=3, first_backoff_s=60))
 EVERYTHING = "SELECT * FROM {} ORDER BY 1, 2, 3, 4"
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> LocalStaging:
-    return new_staging(tmp_path)
 
 
 @pytest.fixture

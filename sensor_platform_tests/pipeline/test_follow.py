@@ -1,7 +1,6 @@
 """A load that stays takes what is sealed meanwhile, and ends when nothing comes, time is up or others wait."""
 
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -11,15 +10,10 @@ from sensor_platform.pipeline.process import DamagedMicroBatchesError
 from sensor_platform.pipeline.report import Report
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import LocalStaging
-from sensor_platform_tests.pipeline.staged import new_staging, routes, rows, stage, value
+from sensor_platform_tests.pipeline.staged import routes, rows, stage, value
 from sensor_platform_tests.waiting import wait_until
 
 LONG_S = 60
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> LocalStaging:
-    return new_staging(tmp_path)
 
 
 def follow(staging: LocalStaging, database: Database, stay: Stay) -> Report:

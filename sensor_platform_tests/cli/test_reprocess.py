@@ -1,0 +1,66 @@
+"""`reprocess`: what making hours again would change."""
+
+from pathlib import Path
+
+import pytest
+
+from sensor_platform.errors import DagsterUnavailableError
+from sensor_platform.staging.store import LocalStaging
+from sensor_platform_tests.cli.shell import Shell
+from sensor_platform_tests.conftest import free_port
+from sensor_platform_tests.pipeline.staged import Message, stage, value
+
+RANGE = ["--from", "2026-11-23T10:30:00Z", "--to", "2026-11-23T11:00:00Z"]
+TEXTS = """
+routes:
+  - {name: press, filter: "factory/press/sensors/{sensor}/data", work_unit: press, format: json, text: true}
+  - {name: data, filter: "factory/{work_unit}/sensors/{sensor}/data", format: json}
+"""
+
+
+@pytest.fixture
+def changed(loaded: Shell, staging: LocalStaging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A text more, which the routes of now accept at the press alone."""
+    stage(staging, "b", [value("warm"), Message({"value": "hot"}, "factory/oven/sensors/o1/data")], first_sequence=9)
+    loaded.json("process", "--json")
+    (tmp_path / "routes.yaml").write_text(TEXTS)
+    monkeypatch.setitem(loaded.environment, "SENSOR_PLATFORM_ROUTES", str(tmp_path / "routes.yaml"))
+    return loaded
+
+
+def test_reprocess_says_what_would_change(changed: Shell) -> None:
+    said = changed.json("reprocess", *RANGE, "--dry-run", "--json")
+    assert (said["hours"], said["micro_batches"], said["messages"]) == (["2026-11-23T10:00:00Z"], 2, 5)
+    assert (said["total"]["added"], said["total"]["newly_accepted"]) == (1, {"value_not_number": 1})
+    assert said["routes"]["press"]["samples"]["added"][0]["after"] == {"value": None, "text": "warm", "quality": "good"}
+    assert changed.json("metrics", "--sensor", "press/p1", "--json")[-1]["text"] is None
+    shown = changed("reprocess", *RANGE, "--dry-run")
+    assert "1 dead_lettered -> accepted" in shown.stdout
+    assert "2 micro-batches with 5 messages of 1 hours were decoded again; nothing was changed." in shown.stderr
+
+
+def test_reprocess_says_when_nothing_would_change(loaded: Shell) -> None:
+    shown = loaded("reprocess", *RANGE, "--dry-run")
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    assert "nothing was changed. A backfill would change nothing." in shown.stderr
+
+
+def test_reprocess_of_one_route_says_that_hours_are_whole(changed: Shell) -> None:
+    said = changed.json("reprocess", *RANGE, "--dry-run", "--json", "--route", "data")
+    assert (said["routes"], said["changes_of_other_routes"]) == ({}, ["press"])
+    assert (
+        "Hours are whole: messages of press change, too."
+        in changed("reprocess", *RANGE, "--dry-run", "--route", "data").stderr
+    )
+    nothing = changed("reprocess", *RANGE, "--dry-run", "--route", "nobody")
+    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert "has staged messages of nobody" in nothing.stderr
+
+
+def test_reprocess_needs_a_running_dagster_and_a_time_that_goes_on(changed: Shell) -> None:
+    result = changed("reprocess", *RANGE)
+    assert isinstance(result.exception, DagsterUnavailableError)
+    assert "sensor-platform up" in str(result.exception)
+    away = changed("reprocess", *RANGE, "--dagster-url", f"http://127.0.0.1:{free_port()}")
+    assert "does not answer" in str(away.exception)
+    assert changed("reprocess", "--from", RANGE[3], "--to", RANGE[1], "--dry-run").exit_code == 2
