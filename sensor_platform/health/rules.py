@@ -1,5 +1,6 @@
 """The rules: which figure, above what, for how long. A threshold of 0 switches a rule off."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,79 +58,72 @@ class Condition:
     for_s: float = 0.0
 
 
+#: Name, figure, threshold, seconds for which it must be above that, sentence.
+_TABLE: tuple[tuple[str, str, Callable[["HealthSettings"], float], float, str], ...] = (
+    ("message_rate", MESSAGE_RATE, lambda of: of.message_rate, 30.0, "{value:.0f} messages/s, more than {threshold:g}"),
+    # A mean over five minutes is steady already: a long wait on top of it would only tell late.
+    (
+        "error_rate",
+        ERROR_RATE,
+        lambda of: of.error_rate_percent,
+        10.0,
+        "{value:.1f} % of the messages of five minutes were refused in whole or in part, more than {threshold:g} %",
+    ),
+    (
+        "dead_letter_backlog",
+        DEAD_LETTERS_PENDING,
+        lambda of: of.dead_letter_backlog,
+        30.0,
+        "{value:.0f} dead letters are pending, more than {threshold:g}",
+    ),
+    # Its figure is a duration already: a second wait on top of it would only be a longer threshold.
+    (
+        "collector_down",
+        COLLECTOR_AGE,
+        lambda of: of.collector_down_s,
+        0.0,
+        "collector {subject} has not been collecting for {value:.0f} s, longer than {threshold:g} s",
+    ),
+    # Full, or an fsync that failed: the broker keeps the messages, as long as its own limits allow.
+    (
+        "cannot_stage",
+        CANNOT_STAGE,
+        lambda of: of.cannot_stage_s,
+        0.0,
+        "the disk of collector {subject} has refused messages for {value:.0f} s; they wait at the broker",
+    ),
+    (
+        "upload_backlog",
+        UPLOAD_AGE,
+        lambda of: of.upload_backlog_s,
+        0.0,
+        "micro-batches of collector {subject} wait for the object store for {value:.0f} s, over {threshold:g} s",
+    ),
+    (
+        "sparkplug_gaps",
+        SPARKPLUG_GAPS,
+        lambda of: of.sparkplug_gaps,
+        0.0,
+        "{value:.0f} times in an hour messages of Sparkplug nodes were missing, more than {threshold:g}",
+    ),
+    # A few old readings look like a clock that is behind; in this time others come, or it is silent (JUST_NOW).
+    (
+        "clock_skew",
+        CLOCK_SKEW,
+        lambda of: of.clock_skew_s,
+        1200.0,
+        "a sensor's clock is wrong by {value:.0f} s, over {threshold:g} s: `sensors clocks` says whose",
+    ),
+)
+#: Names of all rules, on or off: an open alert of one that is off ends.
+RULE_NAMES = tuple(name for name, *_ in _TABLE)
+
+
 def rules(settings: "HealthSettings") -> list[Rule]:
     """The rules that are switched on."""
-    table = [
-        ("message_rate", MESSAGE_RATE, settings.message_rate, 30.0, "{value:.0f} messages/s, more than {threshold:g}"),
-        # A mean over five minutes is steady already: a long wait on top of it would only tell late.
-        (
-            "error_rate",
-            ERROR_RATE,
-            settings.error_rate_percent,
-            10.0,
-            "{value:.1f} % of the messages of five minutes were refused in whole or in part, more than {threshold:g} %",
-        ),
-        (
-            "dead_letter_backlog",
-            DEAD_LETTERS_PENDING,
-            float(settings.dead_letter_backlog),
-            30.0,
-            "{value:.0f} dead letters are pending, more than {threshold:g}",
-        ),
-        # Its figure is a duration already: a second wait on top of it would only be a longer threshold.
-        (
-            "collector_down",
-            COLLECTOR_AGE,
-            settings.collector_down_s,
-            0.0,
-            "collector {subject} has not been collecting for {value:.0f} s, longer than {threshold:g} s",
-        ),
-        # Full, or an fsync that failed: the broker keeps the messages, as long as its own limits allow.
-        (
-            "cannot_stage",
-            CANNOT_STAGE,
-            settings.cannot_stage_s,
-            0.0,
-            "the disk of collector {subject} has refused messages for {value:.0f} s; they wait at the broker",
-        ),
-        (
-            "upload_backlog",
-            UPLOAD_AGE,
-            settings.upload_backlog_s,
-            0.0,
-            "micro-batches of collector {subject} wait for the object store for {value:.0f} s, over {threshold:g} s",
-        ),
-        (
-            "sparkplug_gaps",
-            SPARKPLUG_GAPS,
-            float(settings.sparkplug_gaps),
-            0.0,
-            "{value:.0f} times in an hour messages of Sparkplug nodes were missing, more than {threshold:g}",
-        ),
-        # A few old readings look like a clock that is behind; in this time others come, or it is silent (JUST_NOW).
-        (
-            "clock_skew",
-            CLOCK_SKEW,
-            settings.clock_skew_s,
-            1200.0,
-            "a sensor's clock is wrong by {value:.0f} s, over {threshold:g} s: `sensors clocks` says whose",
-        ),
-    ]
-    return [
+    all_rules = (
         Rule(name, figure, threshold, threshold * CLEAR_SHARE, for_s, says)
-        for name, figure, threshold, for_s, says in table
-        if threshold > 0
-    ]
-
-
-#: Names of all rules, on or off: an open alert of one that is off ends.
-RULE_NAMES = (
-    "message_rate",
-    "error_rate",
-    "dead_letter_backlog",
-    "collector_down",
-    "cannot_stage",
-    "upload_backlog",
-    "sparkplug_gaps",
-    "clock_skew",
-)
+        for name, figure, threshold_of, for_s, says in _TABLE
+        for threshold in (float(threshold_of(settings)),)
+    )
+    return [rule for rule in all_rules if rule.threshold > 0]
