@@ -72,6 +72,7 @@ class Heard:
     bytes: int = 0
 
     def add(self, topic: str, sample: Sample, limits: Limits) -> None:
+        """Counts the message, and keeps it as a sample while `limits` leave room."""
         self.messages += 1
         heard = self.topics.get(topic)
         size = len(sample.payload)

@@ -103,6 +103,7 @@ class Bridge:
 
     @property
     def health(self) -> BridgeHealth:
+        """How the session is, and what was counted since the start."""
         with self._lock:
             counts, error = dict(self._counts), self._error
         return BridgeHealth(

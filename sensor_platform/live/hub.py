@@ -71,6 +71,7 @@ class Hub:
 
     @contextmanager
     def subscriber(self, *, queue_readings: int = QUEUE_READINGS) -> Iterator[Subscriber]:
+        """A client, for as long as the block lasts; `queue_readings` may wait for it."""
         subscriber = Subscriber(queue_readings=queue_readings)
         self._subscribers.add(subscriber)
         if len(self) == 1:

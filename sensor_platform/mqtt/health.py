@@ -87,6 +87,7 @@ class Figures:
         self.last_packet_s = time.time()
 
     def committed(self, *, messages: int, payload_bytes: int, redelivered: int, qos0: int) -> None:
+        """A group is durable: so many messages, of which some repeat others or have no promise."""
         self.last_commit_s = time.time()
         self.messages += messages
         self.payload_bytes += payload_bytes
@@ -94,6 +95,7 @@ class Figures:
         self.qos0 += qos0
 
     def snapshot(self) -> CollectorHealth:
+        """The figures of now, as the heartbeat tells them."""
         return CollectorHealth(
             collector=self.collector,
             incarnation=self.incarnation,

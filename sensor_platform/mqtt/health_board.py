@@ -43,6 +43,7 @@ class HealthBoard:
         return min(due_s, HEALTH_EVERY_S) if self._is_old else due_s
 
     def publish(self, *, at_once: bool = True) -> None:
+        """Shows a new snapshot; unless `at_once`, only where the last one is HEALTH_EVERY_S old."""
         now_s = time.monotonic()
         self._is_old = not at_once and now_s - self._shown_at_s < HEALTH_EVERY_S
         if self._is_old:

@@ -67,6 +67,7 @@ class MessageProperties:
         return [name for name, value in given.items() if value not in (None, ())]
 
     def to_paho(self) -> Properties:
+        """Those that are set, as a PUBLISH carries them."""
         sent = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if self.content_type is not None:
             sent.ContentType = self.content_type

@@ -58,6 +58,7 @@ class AddedSubscriptions:
         self._path = folder / ADDED_FILE
 
     def read(self) -> tuple[str, ...]:
+        """None where nothing was written; what cannot be read is said in the log, and none, too."""
         try:
             return tuple(str(each) for each in json.loads(self._path.read_text(encoding="utf-8")))
         except FileNotFoundError:

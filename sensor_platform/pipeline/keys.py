@@ -21,6 +21,7 @@ class Keys:
 
     @classmethod
     def of_readings(cls, readings: pd.DataFrame) -> "Keys":
+        """From the columns of IDENTITY; `of` is the place in `keys`, a reading each."""
         code = np.zeros(len(readings), np.int64)
         names = []
         for column in IDENTITY:

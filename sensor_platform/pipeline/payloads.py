@@ -39,6 +39,7 @@ def decode_payloads(
     max_bytes: int,
     definitions: Definitions,
 ) -> Decoded:
+    """Readings and refusals of the messages at `rows`, which are of one route; places are those of `messages`."""
     topics = topic_of[rows].tolist()
     column = PayloadColumn(
         payloads=messages["payload"].take(rows).to_pylist(),

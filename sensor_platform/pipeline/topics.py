@@ -46,6 +46,7 @@ def _judge_topic(raw: bytes, routes: Routes) -> Verdict:
 
 
 def refuse_topics(verdicts: list[Verdict], topic_of: np.ndarray, open_rows: np.ndarray) -> list[Refusal]:
+    """What no route takes, of the rows that are open (a mask over the messages)."""
     bad = np.array([verdict.route is None for verdict in verdicts], dtype=bool)[topic_of]
     return [
         Refusal(row, WHOLE_MESSAGE, verdicts[topic_of[row]].code, verdicts[topic_of[row]].detail)

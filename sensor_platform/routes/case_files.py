@@ -10,12 +10,14 @@ from sensor_platform.routes.wording import did_you_mean
 
 
 def check_keys(found: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """Raises ConfigurationError that names the first key which is not among `known`."""
     for name in found:
         if name not in known:
             raise ConfigurationError(f'{where}: unknown key "{name}".{did_you_mean(name, known)}')
 
 
 def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises ConfigurationError with the path."""
     try:
         found = json.loads(read_text(path))
     except (ValueError, RecursionError) as err:
@@ -26,6 +28,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
+    """UTF-8. Raises ConfigurationError with the path."""
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError as err:

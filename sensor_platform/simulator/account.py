@@ -133,6 +133,7 @@ class LedgerSums:
 
 
 def ledger_sums(database: Database, *, since: datetime) -> LedgerSums:
+    """Sums over the ledger rows whose newest message was received at `since` or later."""
     columns = (*MESSAGE_COLUMNS, *READING_COLUMNS)
     sums = [sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger) for column in columns]
     first = sa.func.min(ledger.c.committed_at).filter(ledger.c.inserted > 0)

@@ -52,6 +52,7 @@ class Arrival:
         self._done: set[str] = set()
 
     def look(self) -> Arrived:
+        """How many of our messages are staged, and in the ledger. Each micro-batch is read once."""
         for micro_batch in self._staging.micro_batches(self._first_hour):
             if micro_batch not in self._counts:
                 self._counts[micro_batch] = self._count(micro_batch)

@@ -78,6 +78,7 @@ class Fleet:
         self.broken = False
 
     def messages(self) -> Iterator[FleetMessage]:
+        """Without end; two in a hundred repeat the last timed message, byte for byte."""
         last: FleetMessage | None = None
         place = number = 0
         while True:

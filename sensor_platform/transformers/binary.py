@@ -68,6 +68,7 @@ class BinaryOptions(FormatOptions):
 
     @property
     def layout(self) -> list[Placed]:
+        """Where each field stands, and the order in which its bytes are read."""
         layout, after = [], 0
         for field in self.fields:
             order = tuple(range(field.size))
@@ -79,6 +80,7 @@ class BinaryOptions(FormatOptions):
 
     @property
     def least_length(self) -> int:
+        """Bytes that a payload must have: as declared, else up to the last field or checksum."""
         if self.length is not None:
             return self.length
         end = max(placed.end for placed in self.layout)

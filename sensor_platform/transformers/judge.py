@@ -50,6 +50,7 @@ class Judge:
         self._route = route
 
     def decoded(self) -> Decoded:
+        """The readings that pass, as the contract has them, and a refusal of each other."""
         objects = np.array(self._found.objects, dtype=np.int64)
         messages = np.array(self._found.messages, dtype=np.int64)
         times, time_ok, by_receipt = self._judge_times(messages)

@@ -95,6 +95,7 @@ class ValueOption(FormatOptions):
         return bool(self.map) or (self.scale, self.offset) != (1, 0)
 
     def converted(self, raw: Any) -> Any:
+        """After map, scale and offset; what is no number, or an integer beyond 64 bits, is not scaled."""
         raw = self.map.get(_word(raw), raw) if self.map else raw
         if (self.scale, self.offset) == (1, 0):
             return raw

@@ -32,6 +32,7 @@ def read_number(text: str) -> int | float | OutOfRange | None:
 
 
 def read_integer(literal: str) -> int | OutOfRange:
+    """Of digits, perhaps with a sign before them."""
     digits = literal.lstrip("+-0")
     # The length first: int() refuses thousands of digits with an error of its own.
     if len(digits) > 20:

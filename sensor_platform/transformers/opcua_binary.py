@@ -36,6 +36,7 @@ class Reader:
         return self.end - self.at
 
     def take(self, size: int) -> bytes:
+        """The next bytes."""
         if not 0 <= size <= self.left:
             raise RefusedValueError(INVALID, f"byte {self.at}: {size} bytes are to follow, {self.left} do")
         self.at += size
@@ -105,6 +106,7 @@ def read_variant(reader: Reader, depth: int = 0) -> tuple[Any, int | None]:
 
 
 def read_array(reader: Reader, kind: int, depth: int = 0) -> list[Any]:
+    """Elements of one built-in type, `kind`; of nulls, which take no bytes, none."""
     count = reader.length()
     if kind in NUMBERS:
         return reader.numbers(NUMBERS[kind], count)
@@ -115,6 +117,7 @@ def read_array(reader: Reader, kind: int, depth: int = 0) -> list[Any]:
 
 
 def read_value(reader: Reader, kind: int, depth: int = 0) -> Any:
+    """A value of a built-in type; None of those that have no value to tell."""
     if kind in NUMBERS:
         return reader.number(NUMBERS[kind])
     read = _OTHERS.get(kind)
@@ -130,6 +133,7 @@ def read_value(reader: Reader, kind: int, depth: int = 0) -> Any:
 
 
 def read_data_value(reader: Reader, name: str, depth: int = 0) -> Field:
+    """A field with its status and source time; picoseconds and the server's time are passed over."""
     mask = reader.number("B")
     value, kind = read_variant(reader, depth) if mask & 0x01 else (None, None)
     status = reader.number("I") if mask & 0x02 else GOOD

@@ -114,6 +114,7 @@ class NamedField:
 
     @classmethod
     def of_content(cls, content: list[Any]) -> "NamedField":
+        """As `content` made it."""
         name, kind, is_array, *more = content
         about = more[0] if more else {}
         dimensions = tuple(about.get("dimensions", ()))
@@ -138,6 +139,7 @@ class DataSetMetaData:
 
     @classmethod
     def of_content(cls, content: dict[str, Any]) -> "DataSetMetaData":
+        """As `content` made it."""
         return cls(
             name=content["name"],
             major_version=content["major_version"],

@@ -51,6 +51,7 @@ class Piece:
 
     @classmethod
     def of_simple(cls, simple: WireMetrics, messages: np.ndarray) -> "Piece":
+        """Metrics that hold nothing but numbers, as the wire has them. messages: place of each in the column."""
         return cls(
             messages[simple.message],
             simple.ordinal,
@@ -175,6 +176,7 @@ class Reading:
         self.heard = np.zeros(len(self.received_at), dtype=bool)
 
     def add(self, piece: Piece) -> None:
+        """Judges the metrics of a piece: each is a reading, refused, or left out."""
         self.heard[piece.message] = True
         resolved = _Resolved.of(self.words, piece)
         judged = values.values_of(resolved.datatype, piece.kind, piece.bits)

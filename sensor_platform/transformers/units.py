@@ -47,6 +47,7 @@ class Conversion:
 
     @classmethod
     def of(cls, slope: Fraction, intercept: Fraction) -> "Conversion":
+        """`value * slope + intercept`, in integers where a float holds them exactly."""
         divisor = lcm(slope.denominator, intercept.denominator)
         factor, offset = slope * divisor, intercept * divisor
         if all(abs(number) <= EXACT_INTEGER for number in (factor, offset, Fraction(divisor))):
