@@ -17,7 +17,7 @@ import pytest
 from psycopg import sql
 
 from sensor_platform.embedded.broker import EmbeddedBroker, find_mosquitto
-from sensor_platform.embedded.ports import any_free_port
+from sensor_platform.embedded.ports import HOST, any_free_port
 from sensor_platform.embedded.postgres import EmbeddedPostgres
 from sensor_platform_tests.platform_process import platform
 
@@ -155,6 +155,10 @@ class Broker:
     host: str
     port: int
 
+    @classmethod
+    def of(cls, server: EmbeddedBroker) -> "Broker":
+        return cls(server.url, server.username, server.password, server.password_file, HOST, server.port)
+
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
@@ -175,14 +179,7 @@ def _running_broker(home: Path) -> Iterator[Broker]:
     if find_mosquitto() is None:
         missing_tool("mosquitto is not installed")
     with EmbeddedBroker(home, free_port()) as server:
-        yield Broker(
-            url=server.url,
-            username=server.username,
-            password=server.password,
-            password_file=server.password_file,
-            host="127.0.0.1",
-            port=server.port,
-        )
+        yield Broker.of(server)
 
 
 @pytest.fixture(scope="session")

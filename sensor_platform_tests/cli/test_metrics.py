@@ -9,26 +9,28 @@ from sensor_platform.pipeline.rollups import roll_up
 from sensor_platform_tests.cli.shell import Shell
 from sensor_platform_tests.pipeline.staged import HOUR
 
+#: The reading of `loaded`.
+ROW = {
+    "work_unit": "press",
+    "sensor": "p1",
+    "metric": "value",
+    "time": "2026-11-23T10:00:00Z",
+    "value": 1.5,
+    "text": None,
+    "unit": "bar",
+    "quality": "good",
+}
+
 
 def test_metrics_in_three_forms(loaded: Shell) -> None:
-    row = {
-        "work_unit": "press",
-        "sensor": "p1",
-        "metric": "value",
-        "time": "2026-11-23T10:00:00Z",
-        "value": 1.5,
-        "text": None,
-        "unit": "bar",
-        "quality": "good",
-    }
-    assert loaded.json("metrics", "--sensor", "p1", "--json") == [row]
+    assert loaded.json("metrics", "--sensor", "p1", "--json") == [ROW]
     assert loaded.json("metrics", "--sensor", "p1", "--format", "json", "--to", "2026-11-23T10:00:00Z") == []
     assert loaded("metrics", "--sensor", "press/p1", "--format", "csv").stdout == (
         "work_unit,sensor,metric,time,value,text,unit,quality\n"
         "press,p1,value,2026-11-23T10:00:00.000000Z,1.5,,bar,good\n"
     )
     table = loaded("metrics", "--sensor", "p1").stdout.splitlines()
-    assert table[0].split() == list(row)
+    assert table[0].split() == list(ROW)
     assert table[1].split() == ["press", "p1", "value", "2026-11-23T10:00:00Z", "1.5", "bar", "good"]
 
 
@@ -71,16 +73,7 @@ def test_metrics_by_level(loaded: Shell, database: Database, tmp_path: Path) -> 
 def test_last_shows_one_row_a_series_with_its_age(loaded: Shell) -> None:
     (row,) = loaded.json("last", "--sensor", "p1", "--json")
     assert isinstance(row.pop("age_s"), float)
-    assert row == {
-        "work_unit": "press",
-        "sensor": "p1",
-        "metric": "value",
-        "time": "2026-11-23T10:00:00Z",
-        "value": 1.5,
-        "text": None,
-        "unit": "bar",
-        "quality": "good",
-    }
+    assert row == ROW
     assert "age_s" in loaded("last").stdout
     assert loaded.json("last", "--metric", "other", "--json") == []
     assert loaded("last", "--sensor", "nobody").exit_code == 1

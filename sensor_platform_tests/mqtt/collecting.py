@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from sensor_platform.embedded.environment import environment_of
 from sensor_platform.mqtt.collector import Collector
+from sensor_platform.mqtt.states import State
 from sensor_platform.settings import MqttSettings, Settings
 from sensor_platform.staging.store import LocalStaging
 
@@ -58,6 +59,10 @@ def collecting(settings: Settings, **options: Any) -> Iterator[Collector]:
             collector.request_stop()
             thread.join(timeout=20)
             assert not thread.is_alive()
+
+
+def is_collecting(collector: Collector) -> bool:
+    return collector.health.state is State.COLLECTING and collector.health.connected
 
 
 @contextmanager

@@ -40,10 +40,6 @@ def settings_of(server: EmbeddedBroker) -> Settings:
     return Settings(mqtt=mqtt)
 
 
-def found(server: EmbeddedBroker) -> Broker:
-    return Broker(server.url, server.username, server.password, server.password_file, "127.0.0.1", server.port)
-
-
 def first_seen(payloads: list[bytes]) -> list[int]:
     return list(dict.fromkeys(int(each) for each in payloads))
 
@@ -63,7 +59,7 @@ def test_what_is_published_while_the_broker_is_away_arrives_when_it_is_back(tmp_
         server.start()
         try:
             wait_until(lambda: outbox.trouble and "nobody subscribes" in str(outbox.trouble), "nobody subscribes")
-            subscriber = Subscriber(found(server), topic=topic)
+            subscriber = Subscriber(Broker.of(server), topic=topic)
             assert outbox.wait_until_sent(give_up_after_s=20)
             wait_until(lambda: len(first_seen(subscriber.payloads)) == 700, "all have arrived")
             subscriber.close()
@@ -75,7 +71,7 @@ def test_what_is_published_while_the_broker_is_away_arrives_when_it_is_back(tmp_
 
 def test_a_broker_that_restarts_meanwhile_gets_all_of_it(tmp_path: Path) -> None:
     with EmbeddedBroker(tmp_path / "broker", free_port()) as server:
-        subscriber = Subscriber(found(server), topic="outbox/restart")
+        subscriber = Subscriber(Broker.of(server), topic="outbox/restart")
         with (
             OfflineQueue(tmp_path / "queue") as queue,
             Outbox(settings_of(server), queue, stall_timeout_s=5, unmatched_for_s=60) as outbox,
