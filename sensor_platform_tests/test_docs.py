@@ -1,5 +1,6 @@
 """The docs tell the truth: links lead somewhere, commands and their options exist, settings are settings."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import click
 import pytest
+from fastapi.routing import APIRoute
 
+from sensor_platform.api.app import ROUTERS
 from sensor_platform.cli import sensor_platform
 from sensor_platform.settings import SECTIONS, Settings
 
@@ -112,3 +115,19 @@ def test_pages_that_the_code_names_exist() -> None:
     named = {page for path in sources for page in re.findall(r"docs/[\w/-]+\.md", path.read_text(encoding="utf-8"))}
     assert "docs/decisions/0001-supervisor.md" in named
     assert {page for page in named if not (ROOT / page).exists()} == set()
+
+
+def test_the_page_of_the_api_has_its_requests_and_no_others() -> None:
+    routes = [route for module in ROUTERS for route in module.router.routes if isinstance(route, APIRoute)]
+    made = {f"{method} {route.path}" for route in routes for method in route.methods}
+    told = re.findall(r"^\| `([A-Z]+ /[^`]*)`", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    parts = re.compile(r"/[A-Z_]+(?=/|$)")
+    assert {parts.sub(lambda part: f"/{{{part[0][1:].lower()}}}", request) for request in told} == made
+
+
+def test_the_page_of_dagster_names_all_that_the_asset_graph_holds() -> None:
+    graph = json.loads((ROOT / "sensor_platform_tests" / "defs" / "graph.json").read_text(encoding="utf-8"))
+    checks = [check for asset in graph["assets"].values() for check in asset["checks"]]
+    names = {*graph["assets"], *checks, *(name.partition(":")[0] for name in graph["sensors"] + graph["schedules"])}
+    page = (ROOT / "docs" / "dagster.md").read_text(encoding="utf-8")
+    assert {name for name in names if f"`{name}`" not in page} == set()
