@@ -78,6 +78,8 @@ def prune(dry_run: bool, as_json: bool) -> None:
     click.echo(f"Partitions of readings that {would} dropped: {dropped}.", err=True)
     if not dry_run:
         click.echo(f"{expired.readings} readings expired; rollups deleted: {sum(expired.rollups.values())}.", err=True)
+    if expired.brought_back:
+        click.echo(f"A backfill brought {expired.brought_back} days back: their rollups were made anew.", err=True)
     click.echo(f"{letters.messages} messages with dead letters {would} emptied or deleted.", err=True)
     if expired.partitions_left:
         click.echo(f"Left, since somebody was reading them: {', '.join(expired.partitions_left)}.", err=True)

@@ -3,8 +3,9 @@
 The database's own functions do it, with the rights of the tables' owner.
 """
 
+from calendar import monthrange
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
@@ -38,7 +39,13 @@ def drop_partition(connection: sa.Connection, name: str, *, lock_timeout_ms: int
     """
     locks.take(connection, locks.PARTITION)
     connection.execute(sa.text("SELECT set_config('lock_timeout', :ms, true)"), {"ms": str(lock_timeout_ms)})
-    connection.execute(_DROP, {"month": datetime.strptime(name, "metric_%Y_%m").date()})  # noqa: DTZ007  # a day
+    connection.execute(_DROP, {"month": days_of_partition(name)[0].date()})
+
+
+def days_of_partition(name: str) -> list[datetime]:
+    """The days (UTC) of its month."""
+    first = datetime.strptime(name, "metric_%Y_%m").replace(tzinfo=UTC)
+    return [first.replace(day=day + 1) for day in range(monthrange(first.year, first.month)[1])]
 
 
 _OF_METRIC = sa.text(

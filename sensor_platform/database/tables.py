@@ -402,12 +402,22 @@ retention = sa.Table(
     sa.Column(
         "kept_from",
         Timestamp,
-        nullable=False,
-        comment="event times before it are deleted, are not loaded and are not rolled up",
+        comment="event times before it are deleted, are not loaded and are not rolled up; null: all is kept",
     ),
     _now("changed_at", "when"),
+    sa.Column("moved_back_at", Timestamp, comment="when more was to be kept than before, the last time"),
     sa.CheckConstraint("level in ('raw', 'minute', 'hour', 'day')", name="level"),
     comment="From when on each level is kept; no row: from the beginning",
+)
+
+gone_day = sa.Table(
+    "gone_day",
+    metadata,
+    sa.Column("level", sa.Text, primary_key=True, comment="as in `retention`"),
+    sa.Column("day", Timestamp, primary_key=True, comment="its start, UTC, in event time"),
+    _now("gone_at", "when"),
+    sa.CheckConstraint("level in ('raw', 'minute', 'hour', 'day')", name="level"),
+    comment="Days of which retention deleted rows, until they are whole again: rollups of those are not made anew",
 )
 
 sensor_clock = sa.Table(

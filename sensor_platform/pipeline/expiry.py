@@ -6,7 +6,8 @@ Then it is deleted: readings by dropping whole partitions, which takes as long a
 no partitions since all of them together are a fraction of the readings, and duplicates, some rows at a time. A crash
 between leaves rows too many, which nobody counts, and which the next call deletes.
 
-A longer time, or none, moves the horizon back: what is gone stays gone, until a backfill brings it again.
+A longer time, or none, moves the horizon back: what is gone stays gone, until a backfill brings it again. The days that
+are gone are noted with their deletion: what was made of them is not made anew of what is left, or comes late.
 """
 
 import calendar
@@ -17,11 +18,10 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
-from sensor_platform.database.partitions import drop_partition, partitions_before
+from sensor_platform.database.partitions import days_of_partition, drop_partition, partitions_before
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import (
     changed_bucket,
@@ -29,10 +29,21 @@ from sensor_platform.database.tables import (
     metrics_daily,
     metrics_hourly,
     metrics_minute,
-    retention,
 )
 from sensor_platform.log import get_logger
-from sensor_platform.pipeline.horizon import DAY, EPOCH, HOUR, LEVELS, MINUTE, RAW, kept_from
+from sensor_platform.pipeline.horizon import (
+    DAY,
+    EPOCH,
+    HOUR,
+    LEVELS,
+    MINUTE,
+    RAW,
+    brought_back,
+    keep_from,
+    kept_from,
+    note_gone,
+)
+from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.rollups import changed_days, roll_up
 
 _TABLES = {MINUTE: metrics_minute, HOUR: metrics_hourly, DAY: metrics_daily}
@@ -45,7 +56,10 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """What was deleted, or, of a dry run, which partitions would be. `partitions_left`: somebody was reading them."""
+    """What was deleted, or, of a dry run, which partitions would be. `partitions_left`: somebody was reading them.
+
+    brought_back: days that were gone, and are whole again since a backfill, so that their rollups were made anew.
+    """
 
     dry_run: bool
     kept_from: dict[str, datetime] = field(default_factory=dict)  # by level; a level that keeps everything is not in it
@@ -54,6 +68,7 @@ class Expired:
     partitions_left: tuple[str, ...] = ()
     duplicates: int = 0
     rollups: dict[str, int] = field(default_factory=dict)  # rows, by level
+    brought_back: int = 0
 
 
 def horizons(days: Mapping[str, float], *, now: datetime) -> dict[str, datetime]:
@@ -73,33 +88,37 @@ def expire(database: Database, days: Mapping[str, float], *, now: datetime, dry_
     if dry_run:
         with database.connect() as connection:
             return Expired(True, wanted, partitions=tuple(_partitions(connection, wanted.get(RAW))))
-    dropped, left, duplicates = _delete_readings(database)  # of before a crash, or while it was read
-    # Back only when it is all gone: otherwise what is counted as expired would stand there again.
-    readings = _move_raw_horizon(database, wanted.get(RAW), may_go_back=not left)
+    dropped, _, duplicates = _delete_readings(database)  # of before a crash, or while it was read
+    readings = _move_raw_horizon(database, wanted.get(RAW))
     more = _delete_readings(database)
     rollups = {level: _expire_rollups(database, level, wanted.get(level)) for level in _TABLES}
-    done = Expired(False, wanted, readings, dropped + more[0], more[1], duplicates + more[2], rollups)
+    back = _roll_up_brought_back(database)
+    done = Expired(False, wanted, readings, dropped + more[0], more[1], duplicates + more[2], rollups, back)
     if done.partitions or any(rollups.values()):
         get_logger().info("expired", partitions=list(done.partitions), readings=readings, rollups=rollups)
     return done
 
 
-def _move_raw_horizon(database: Database, horizon: datetime | None, *, may_go_back: bool) -> int:
+def _move_raw_horizon(database: Database, horizon: datetime | None) -> int:
     """How many readings expired."""
     for _ in range(ATTEMPTS):
         _roll_up_before(database, horizon)
         with database.begin() as connection:
             locks.take(connection, locks.LOAD)
             before = kept_from(connection, RAW)
-            if horizon is None or (before is not None and horizon <= before):
-                if may_go_back:
-                    _set(connection, RAW, horizon)
+            if before == horizon:
                 return 0
+            if before is not None and (horizon is None or horizon < before):
+                # Back only when it is all gone: otherwise what is counted as expired would stand there again.
+                if _is_deleted(connection, before):
+                    keep_from(connection, RAW, horizon)
+                return 0
+            assert horizon is not None
             if _is_marked(connection, horizon):
                 continue  # a load marked it meanwhile: first it is rolled up
             bounds = {"kept_from": horizon, "kept_before": before or EPOCH - timedelta(days=365_000)}
             readings: int = connection.execute(_EXPIRE_READINGS, bounds).scalar_one()
-            _set(connection, RAW, horizon)
+            keep_from(connection, RAW, horizon)
             return readings
     get_logger().warning("expiry_waits", reason="loads go on marking rollups of what is about to be deleted")
     return 0
@@ -118,15 +137,10 @@ def _is_marked(connection: sa.Connection, horizon: datetime) -> bool:
     return connection.execute(marks.limit(1)).first() is not None
 
 
-def _set(connection: sa.Connection, level: str, horizon: datetime | None) -> None:
-    if horizon is None:
-        connection.execute(sa.delete(retention).where(retention.c.level == level))
-        return
-    new = insert(retention).values(level=level, kept_from=horizon)
-    changed = {"kept_from": horizon, "changed_at": sa.func.now()}
-    connection.execute(
-        new.on_conflict_do_update(index_elements=["level"], set_=changed, where=retention.c.kept_from != horizon)
-    )
+def _is_deleted(connection: sa.Connection, horizon: datetime) -> bool:
+    """Whether nothing stands that is older."""
+    aside = sa.select(metric_duplicate.c.time).where(metric_duplicate.c.time < horizon).limit(1)
+    return not _partitions(connection, horizon) and connection.execute(aside).first() is None
 
 
 def _partitions(connection: sa.Connection, horizon: datetime | None) -> list[str]:
@@ -136,22 +150,24 @@ def _partitions(connection: sa.Connection, horizon: datetime | None) -> list[str
 def _delete_readings(database: Database) -> tuple[tuple[str, ...], tuple[str, ...], int]:
     """Partitions dropped, partitions left, and duplicates deleted: what the horizon says, as it stands."""
     with database.connect() as connection:
-        horizon = kept_from(connection, RAW)
-        partitions = _partitions(connection, horizon)
-    if horizon is None:
-        return (), (), 0
+        partitions = _partitions(connection, kept_from(connection, RAW))
     dropped = tuple(name for name in partitions if _drop(database, name))
-    left = tuple(name for name in partitions if name not in dropped)
-    return dropped, left, _delete_before(database, metric_duplicate, metric_duplicate.c.time, horizon)
+    with database.connect() as connection:
+        left = tuple(_partitions(connection, kept_from(connection, RAW)))
+    return dropped, left, _delete_old(database, RAW, metric_duplicate, metric_duplicate.c.time)
 
 
 def _drop(database: Database, name: str) -> bool:
-    """Whether it is gone. Waits for runs of the rollups, which may still be reading what the horizon was before."""
+    """Whether this dropped it. Waits for runs of the rollups, which may be reading what the horizon was before."""
     for _ in range(ATTEMPTS):
         try:
             with database.begin() as connection:
                 locks.take(connection, locks.ROLLUP)
+                # Since it was listed, another process may have dropped it, or moved the horizon back.
+                if name not in _partitions(connection, kept_from(connection, RAW, hold=True)):
+                    return False
                 drop_partition(connection, name, lock_timeout_ms=LOCK_TIMEOUT_MS)
+                note_gone(connection, RAW, days_of_partition(name))
         except sa.exc.OperationalError as err:
             if not isinstance(err.orig, psycopg.errors.LockNotAvailable):
                 raise
@@ -166,24 +182,37 @@ def _expire_rollups(database: Database, level: str, horizon: datetime | None) ->
     _roll_up_before(database, horizon)
     with database.begin() as connection:
         locks.take(connection, locks.ROLLUP)
-        _set(connection, level, horizon)
+        keep_from(connection, level, horizon)
     table = _TABLES[level]
-    return 0 if horizon is None else _delete_before(database, table, table.c.bucket, horizon)
+    return _delete_old(database, level, table, table.c.bucket)
 
 
-def _delete_before(database: Database, table: sa.Table, at: sa.ColumnElement[datetime], horizon: datetime) -> int:
-    """Rows deleted, a batch a transaction."""
+def _delete_old(database: Database, level: str, table: sa.Table, at: sa.ColumnElement[datetime]) -> int:
+    """Rows deleted, a batch a transaction: what the horizon of the level says, as it stands in each of them."""
     row: sa.ColumnElement[Any] = sa.literal_column("ctid")
-    some = sa.select(row).select_from(table).where(at < horizon).limit(BATCH)
     deleted = 0
     while True:
         with database.begin() as connection:
-            n = connection.execute(
-                sa.delete(table).where(row == sa.any_(sa.func.array(some.scalar_subquery())))
-            ).rowcount
-        deleted += n
-        if n < BATCH:
+            horizon = kept_from(connection, level, hold=True)
+            if horizon is None:
+                return deleted
+            some = sa.select(row).select_from(table).where(at < horizon).limit(BATCH)
+            this = sa.delete(table).where(row == sa.any_(sa.func.array(some.scalar_subquery()))).returning(at).cte()
+            day = sa.func.date_trunc("day", this.c[str(at.key)], "UTC")
+            days = dict(connection.execute(sa.select(day, sa.func.count()).group_by(day)).tuples().all())
+            note_gone(connection, level, days)
+        deleted += sum(days.values())
+        if sum(days.values()) < BATCH:
             return deleted
+
+
+def _roll_up_brought_back(database: Database) -> int:
+    """How many days: what came late meanwhile, or is otherwise since the backfill, gets into their rollups."""
+    with database.connect() as connection:
+        days = [day.date() for day in brought_back(connection)]
+    for day in days:
+        roll_up(database, first=day, last=day, mode=Mode.AGAIN)
+    return len(days)
 
 
 _EXPIRE_READINGS = statement("sensor_platform.pipeline", "expire_readings")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import metrics_daily
-from sensor_platform.pipeline.horizon import whole_from
+from sensor_platform.pipeline.horizon import without_gone
 
 #: Days of a series that are looked at, of those just made and of older ones each, while they have no more readings.
 MOST_DAYS = 50
@@ -34,8 +34,8 @@ def reconcile(database: Database, *, made: Sequence[Day]) -> Reconciliation:
     """Holds days of `made`, in this order, and older ones against their readings, as far as the bounds allow."""
     with database.connect() as connection:
         older = [(row.series, row.day) for row in connection.execute(_OLDER_DAYS, {"limit": MOST_DAYS})]
-        whole = whole_from(connection)  # where readings or minutes have expired, nothing is left to compare with
-        made, older = ([day for day in days if whole is None or day[1] >= whole] for days in (made, older))
+        # Where readings or minutes are gone, nothing is left to compare with.
+        made, older = without_gone(connection, made), without_gone(connection, older)
         chosen = [*_affordable(connection, made[:MOST_DAYS]), *_affordable(connection, older)]
         wanted = {"series": [series for series, _ in chosen], "days": [day for _, day in chosen]}
         found = connection.execute(_RECONCILE, wanted).all()

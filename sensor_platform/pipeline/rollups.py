@@ -28,11 +28,13 @@ from sensor_platform.database.tables import (
     metrics_hourly,
     metrics_minute,
 )
-from sensor_platform.pipeline.horizon import leave_expired
+from sensor_platform.log import get_logger
+from sensor_platform.pipeline.horizon import MINUTE, RAW, brought_back, leave_expired, take_back, take_back_made
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.reconciliation import MOST_DAYS, Day
 
 LEVELS = ("minute", "hour", "day")
+GONE = "retention has deleted some of what they were made of; a backfill of the received hours brings it back"
 
 #: level -> its table and the level above
 _TABLES = {"minute": metrics_minute, "hour": metrics_hourly, "day": metrics_daily}
@@ -50,12 +52,14 @@ _MAKE_RECOMPUTED = sa.text(
 class RollupReport:
     """Rows made, by level, and buckets looked at, in all: more than rows where a bucket became empty.
 
-    days: some of the days that were made anew, by chance, each a series and its start.
+    days: some of the days that were made anew, by chance, each a series and its start. left: buckets that changed, and
+    stay as they are, since retention has deleted some of what they were made of.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
     buckets: int = 0
     days: list[Day] = field(default_factory=list)
+    left: int = 0
 
 
 def changed_days(database: Database) -> list[date]:
@@ -68,10 +72,13 @@ def changed_days(database: Database) -> list[date]:
 def roll_up(
     database: Database, *, first: date, last: date, levels: Sequence[str] = LEVELS, mode: Mode = Mode.NEW
 ) -> RollupReport:
-    """Recomputes the marked buckets of the days from `first` to `last`, or all of them with Mode.AGAIN."""
+    """Recomputes the marked buckets of the days from `first` to `last`, or all of them with Mode.AGAIN.
+
+    Days of which something is gone are left, unless a backfill brought it back: Mode.AGAIN looks whether it did.
+    """
     start = datetime.combine(first, time(), UTC)
     end = datetime.combine(last, time(), UTC) + timedelta(days=1)
-    buckets, rows = 0, {}
+    buckets, left, rows = 0, 0, {}
     days: list[Day] = []
     for level in sorted(levels, key=LEVELS.index):
         with database.begin() as connection:
@@ -80,11 +87,17 @@ def roll_up(
             buckets += _take_marks(connection, level, start, end)
             if mode is Mode.AGAIN:
                 buckets += _take_all(connection, level, start, end)
-            leave_expired(connection, level)
+                if level == MINUTE:
+                    take_back(connection, RAW, brought_back(connection, first, last))
+            left += leave_expired(connection, level)
             rows[level] = _recompute(connection, level, start, end)
+            if mode is Mode.AGAIN:
+                take_back_made(connection, level, start, end)
             if level == "day":
                 days = _some_days(connection)
-    return RollupReport(rows, buckets, days)
+    if left:
+        get_logger().warning("rollups_left", buckets=left, first=str(first), last=str(last), since=GONE)
+    return RollupReport(rows, buckets, days, left)
 
 
 def _take_marks(connection: sa.Connection, level: str, start: datetime, end: datetime) -> int:

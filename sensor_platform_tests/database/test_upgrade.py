@@ -85,6 +85,19 @@ def test_unnamed_readings_of_before_are_in_the_unit_of_their_series(old: Databas
     assert found == [(True, None)]
 
 
+def test_what_retention_had_deleted_is_known_to_be_gone(old: Database) -> None:
+    with old.begin() as connection:
+        command.upgrade(migrate.alembic_config(connection), "0020")
+    with old.begin() as connection:
+        connection.execute(sa.text("DROP TABLE sensor_platform.metric_2026_10"))
+        connection.execute(sa.text("DELETE FROM sensor_platform.metrics_minute WHERE bucket >= '2026-11-23'"))
+    migrate.upgrade(old)
+    assert rows(old, "SELECT level, CAST(timezone('UTC', day) AS text) FROM gone_day ORDER BY 1") == [
+        ("minute", "2026-11-23 00:00:00"),
+        ("raw", "2026-10-14 00:00:00"),
+    ]
+
+
 def _revisions() -> list[str]:
     """After the first, oldest first."""
     script = ScriptDirectory(str(files("sensor_platform.database").joinpath("migrations")))

@@ -246,7 +246,7 @@ def test_a_longer_time_brings_back_nothing_that_is_still_to_be_deleted(
     assert mismatches(loaded) == []
     assert expire(loaded, {}, now=NOW).partitions == ("metric_2026_09",)
     assert mismatches(loaded) == []
-    assert rows(loaded, "SELECT level FROM retention") == []
+    assert rows(loaded, "SELECT level, kept_from FROM retention") == [("raw", None)]
 
 
 def test_a_backfill_between_the_decision_and_the_deletion_is_accounted_for(

@@ -101,7 +101,8 @@ def rollups(
 
 
 def describe(report: "RollupReport", level: str) -> dict[str, int]:
-    return {"rows": report.rows[level], "buckets": report.buckets}
+    left = {"buckets_left": report.left} if report.left else {}  # retention deleted what they were made of
+    return {"rows": report.rows[level], "buckets": report.buckets, **left}
 
 
 def matches_readings(found: "Reconciliation") -> dg.AssetCheckResult:
