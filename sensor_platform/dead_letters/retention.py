@@ -5,9 +5,10 @@ the ledger counts it as refused, and a backfill that found none would make it pe
 left alone unless the settings name their state: then they are discarded first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -39,26 +40,31 @@ def prune_letters(
         return PrunedLetters(None, dry_run)
     before = now - timedelta(days=days)
     which = {"states": list(states), "before": before}
-    if dry_run:
-        with database.connect() as connection:
-            found = connection.execute(_OLD_MESSAGES, {**which, "at_most": None}).all()
-        return PrunedLetters(before, dry_run, len(found))
     messages = letters = discarded = 0
-    while True:
-        with database.begin() as connection:
-            locks.take(connection, locks.LOAD)
-            old = connection.execute(_OLD_MESSAGES, {**which, "at_most": CHUNK}).all()
-            keys = {"micro_batches": [row.micro_batch for row in old], "sequences": [row.sequence for row in old]}
-            discarded += _rows(connection, _DISCARD_OLD, {**keys, "now": now})
-            letters += _rows(connection, _DELETE_RESOLVED, keys)
-            _rows(connection, _DELETE_MESSAGES, keys)
-            _rows(connection, _EMPTY_MESSAGES, {**keys, "now": now})
-        messages += len(old)
-        if len(old) < CHUNK:
-            break
-    if messages:
+    for old in _old_messages(database, which):
+        keys = _keys(old)
+        if not dry_run:
+            with database.begin() as connection:
+                locks.take(connection, locks.LOAD)
+                keys = _keys(connection.execute(_STILL_OLD, {**which, **keys}).all())  # as a load may have left them
+                discarded += _rows(connection, _DISCARD_OLD, {**keys, "now": now})
+                letters += _rows(connection, _DELETE_RESOLVED, keys)
+                _rows(connection, _DELETE_MESSAGES, keys)
+                _rows(connection, _EMPTY_MESSAGES, {**keys, "now": now})
+        messages += len(keys["sequences"])
+    if messages and not dry_run:
         get_logger().info("dead_letters_pruned", before=before.isoformat(), messages=messages, discarded=discarded)
     return PrunedLetters(before, dry_run, messages, letters, discarded)
+
+
+def _old_messages(database: Database, which: Mapping[str, object]) -> Iterator[Sequence[sa.Row[Any]]]:
+    """Some at a time, of one pass over the tables that nobody waits for: asked anew each time, each would be a pass."""
+    with database.connect() as connection:
+        yield from connection.execution_options(stream_results=True).execute(_OLD_MESSAGES, which).partitions(CHUNK)
+
+
+def _keys(messages: Sequence[sa.Row[Any]]) -> dict[str, list[int]]:
+    return {"micro_batches": [row.micro_batch for row in messages], "sequences": [row.sequence for row in messages]}
 
 
 def _rows(connection: sa.Connection, query: sa.TextClause, values: Mapping[str, object]) -> int:
@@ -66,6 +72,7 @@ def _rows(connection: sa.Connection, query: sa.TextClause, values: Mapping[str, 
 
 
 _OLD_MESSAGES = statement("sensor_platform.dead_letters", "old_messages")
+_STILL_OLD = statement("sensor_platform.dead_letters", "still_old")
 _DISCARD_OLD = statement("sensor_platform.dead_letters", "discard_old")
 _DELETE_RESOLVED = statement("sensor_platform.dead_letters", "delete_resolved")
 _DELETE_MESSAGES = statement("sensor_platform.dead_letters", "delete_messages")

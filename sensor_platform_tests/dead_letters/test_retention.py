@@ -1,6 +1,8 @@
 """Bytes of old dead letters go; what the ledger counts of them stays, and a backfill leaves discards alone."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -65,6 +67,22 @@ def test_open_letters_go_where_the_settings_say_so_and_are_discarded_first(
     assert (done.messages, done.discarded) == (3, 1)
     assert rows(loaded, LETTERS) == [(2, "discarded", "anna"), (3, "discarded", "retention")]
     assert mismatches(loaded) == []
+
+
+def test_a_letter_that_is_refused_anew_while_it_is_chosen_keeps_its_bytes(
+    loaded: Database, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = retention._old_messages
+
+    def load_meanwhile(*asked: Any) -> Iterator[Any]:
+        for old in chosen(*asked):
+            load(staging, loaded, mode=Mode.AGAIN)  # text is not allowed now: message 1 is refused again
+            yield old
+
+    monkeypatch.setattr(retention, "_old_messages", load_meanwhile)
+    assert prune_letters(loaded, days=7, states=CLOSED, now=soon()).messages == 1
+    assert rows(loaded, LETTERS) == [(1, "pending", None), (2, "discarded", "anna"), (3, "pending", None)]
+    assert rows(loaded, MESSAGES) == [(1, len(value("warm").bytes), False), (2, 0, True), (3, 12, False)]
 
 
 def test_trace_finds_the_bytes_of_the_file_and_who_made_the_reading(loaded: Database, staging: LocalStaging) -> None:

@@ -1,4 +1,4 @@
--- Messages whose letters are all of these states, and closed (open ones: made) before then; some at a time.
+-- Messages whose letters are all of these states, and closed (open ones: made) before then.
 SELECT message.micro_batch, message.sequence
 FROM sensor_platform.dead_letter_message AS message
 WHERE message.bytes_deleted_at IS NULL
@@ -11,4 +11,3 @@ WHERE message.bytes_deleted_at IS NULL
                 letter.state = ANY(CAST(:states AS text[])) AND coalesce(letter.closed_at, letter.created_at) < :before
           )
   )
-LIMIT :at_most
