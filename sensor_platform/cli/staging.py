@@ -50,11 +50,13 @@ def prune(days: float | None, dry_run: bool, as_json: bool) -> None:
 def compact(hours: float | None, as_json: bool) -> None:
     """Compact hours that ended STAGING_COMPACTION_HOURS ago or earlier: one file in place of many, and far smaller.
 
-    Only what is in the ledger. Each message is compared with its original before that goes.
+    Only what is in the ledger. Each message is compared with its original before that goes. Exit 1 when an hour could
+    not be compacted: its files stay as they are.
     """
     from datetime import UTC, datetime
 
     from sensor_platform.cli.output import emit_json
+    from sensor_platform.errors import StagingError
     from sensor_platform.pipeline.compaction import compact as compact_staging
     from sensor_platform.staging.store import open_staging
 
@@ -64,16 +66,19 @@ def compact(hours: float | None, as_json: bool) -> None:
         done = compact_staging(open_staging(settings), database, after_hours=after_hours, now=datetime.now(UTC))
     compacted = done.compacted
     if as_json:
-        emit_json({"before": done.before, "hours": done.hours, **asdict(compacted)})
-        return
-    if not after_hours:
+        emit_json({"before": done.before, "hours": done.hours, **asdict(compacted), "failed": done.failed})
+    elif not after_hours:
         click.echo("STAGING_COMPACTION_HOURS is 0: every micro-batch keeps its own file.", err=True)
-        return
-    click.echo(
-        f"{compacted.micro_batches} micro-batches of {done.hours} hours were compacted: {compacted.messages} messages, "
-        f"{compacted.bytes_before} bytes before, {compacted.bytes_after} after.",
-        err=True,
-    )
+    else:
+        click.echo(
+            f"{compacted.micro_batches} micro-batches of {done.hours} hours were compacted: {compacted.messages} "
+            f"messages, {compacted.bytes_before} bytes before, {compacted.bytes_after} after.",
+            err=True,
+        )
+    if compacted.damaged:
+        click.echo(f"{compacted.damaged} cannot be read, and stay as they are: the log says which.", err=True)
+    if done.failed:
+        raise StagingError("not compacted: " + "\n".join(done.failed))
 
 
 @staging.command()

@@ -1,9 +1,12 @@
 """How much room everything takes: tables and their indexes as PostgreSQL counts them, staged files as the disk does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
+from sensor_platform.pipeline.horizon import DAY, HOUR, MINUTE, RAW, gone_days
 from sensor_platform.staging.store import Staging
 
 #: What grows with the messages.
@@ -18,6 +21,7 @@ TABLES = (
     "dead_letter_message",
     "changed_bucket",
 )
+LEVEL_TABLES = {RAW: "metric", MINUTE: "metrics_minute", HOUR: "metrics_hourly", DAY: "metrics_daily"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,17 @@ class TableRoom:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelRoom:
+    """Readings, or a rollup. oldest: event time; days_gone: those in which rows are missing that retention deleted."""
+
+    level: str
+    rows: int
+    bytes: int
+    oldest: datetime | None
+    days_gone: int
+
+
+@dataclass(frozen=True, slots=True)
 class StagingRoom:
     """Staged files: of one micro-batch each, and compacted ones."""
 
@@ -39,7 +54,6 @@ class StagingRoom:
     bytes: int
     compacted_files: int
     compacted_bytes: int
-    compacted_micro_batches: int
 
 
 def tables_room(database: Database) -> list[TableRoom]:
@@ -49,17 +63,25 @@ def tables_room(database: Database) -> list[TableRoom]:
     return [TableRoom(row.name, row.table_bytes, row.index_bytes, row.rows, row.partitions) for row in rows]
 
 
+def levels_room(database: Database, tables: Sequence[TableRoom]) -> list[LevelRoom]:
+    """One entry a level, readings first. `tables`: those of `tables_room`."""
+    by_name = {table.name: table for table in tables}
+    with database.connect() as connection:
+        oldest = dict(connection.execute(_OLDEST).tuples().all())
+        gone = gone_days(connection)
+    return [
+        LevelRoom(level, table.rows, table.table_bytes + table.index_bytes, oldest.get(level), gone.get(level, 0))
+        for level, name in LEVEL_TABLES.items()
+        for table in (by_name[name],)
+    ]
+
+
 def staging_room(staging: Staging) -> StagingRoom:
-    """Looks at every file. Raises ObjectStoreError."""
-    files = staging.files()
-    compacted = [file for file in files if file.compacted]
-    return StagingRoom(
-        files=len(files) - len(compacted),
-        bytes=sum(file.size_bytes for file in files if not file.compacted),
-        compacted_files=len(compacted),
-        compacted_bytes=sum(file.size_bytes for file in compacted),
-        compacted_micro_batches=sum(len(file.micro_batches) for file in compacted),
-    )
+    """Asks for the size of every file, and opens none. Raises ObjectStoreError."""
+    own = staging.files(compacted=False)
+    compacted = [size_bytes for _, size_bytes in staging.compacted_sizes()]
+    return StagingRoom(len(own), sum(file.size_bytes for file in own), len(compacted), sum(compacted))
 
 
+_OLDEST = statement("sensor_platform.pipeline", "oldest")
 _ROOM = statement("sensor_platform.pipeline", "room")

@@ -98,18 +98,21 @@ class CompactedWriter:
         self._group_rows = self._group_bytes = 0
         self._row_groups: list[RowGroup] = []
         self._file = _Proved(path)
-        self._sink = pa.PythonFile(self._file, mode="w")
-        self._parquet = pq.ParquetWriter(
-            self._sink,
-            COMPACTED_SCHEMA,
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
-            use_dictionary=_DICTIONARIES,
-            column_encoding=_ENCODINGS,
-            data_page_size=PAGE_BYTES,
-            write_statistics=False,
-            write_page_checksum=True,
-        )
+        try:
+            self._parquet = pq.ParquetWriter(
+                pa.PythonFile(self._file, mode="w"),
+                COMPACTED_SCHEMA,
+                compression="zstd",
+                compression_level=COMPRESSION_LEVEL,
+                use_dictionary=_DICTIONARIES,
+                column_encoding=_ENCODINGS,
+                data_page_size=PAGE_BYTES,
+                write_statistics=False,
+                write_page_checksum=True,
+            )
+        except BaseException:
+            self._file.close()
+            raise
 
     @property
     def is_full(self) -> bool:
@@ -153,8 +156,11 @@ class CompactedWriter:
 
     def close(self) -> None:
         """Without `finish` before it, the file is of no use."""
-        self._parquet.close()
-        self._file.close()
+        try:
+            self._parquet.close()
+        finally:
+            self._parquet.is_open = False  # where the disk refused the end: not once more when it is forgotten
+            self._file.close()
 
     def _write_group(self) -> None:
         group = pa.concat_tables(self._group).combine_chunks()

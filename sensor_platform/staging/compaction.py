@@ -17,9 +17,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError, StagingError
+from sensor_platform.errors import (
+    DamagedMicroBatchError,
+    MissingMicroBatchError,
+    StagingError,
+    StagingUnavailableError,
+)
 from sensor_platform.log import get_logger
-from sensor_platform.staging.compacted import CompactedFile, CompactedWriter, Entry, Original
+from sensor_platform.staging.compacted import GREATEST_FILE_BYTES, CompactedFile, CompactedWriter, Entry, Original
 from sensor_platform.staging.compacted_area import new_name, next_hour
 from sensor_platform.staging.durable import make_folder
 from sensor_platform.staging.format import EPOCH, StagedFile
@@ -55,9 +60,21 @@ def compact_hour(staging: Staging, hour: datetime, names: Collection[str]) -> Co
     """Compacts the micro-batches of `names` that lie in files of their own. Others of the hour stay as they are.
 
     Raises:
-        CompactionDiffersError: what was written is not what was read, of the disk's or our fault; the originals stay.
-        ObjectStoreError, OSError: nothing is lost; calling again goes on.
+        CompactionDiffersError, DamagedMicroBatchError: what was written is not what was read, of the disk's or our
+            fault; the originals stay.
+        StagingUnavailableError, ObjectStoreError: disk or store do not take it; nothing is lost, calling again goes on.
     """
+    try:
+        return _compact_hour(staging, hour, names)
+    except OSError as err:
+        raise StagingUnavailableError(
+            f"{staging.scratch()}: {err}. Nothing is lost: of what is not compacted yet the own files stay. Compaction "
+            f"writes up to {GREATEST_FILE_BYTES // 2**20} MiB there before it deletes anything: is there room, and may "
+            "we write? The next call goes on."
+        ) from err
+
+
+def _compact_hour(staging: Staging, hour: datetime, names: Collection[str]) -> Compacted:
     make_folder(staging.scratch())
     for left in staging.scratch().iterdir():  # of before a crash
         left.unlink(missing_ok=True)
@@ -130,7 +147,7 @@ def _original(staging: Staging, file: StagedFile) -> Original | None:
 
 def _verify(staging: Staging, taken: list[StagedFile], scratch: Path) -> tuple[int, int]:
     """Holds the file, as the disk has it, against the originals; how many messages it has, and its crc."""
-    with pa.memory_map(str(scratch)) as source:
+    with pa.OSFile(str(scratch)) as source:
         compacted = CompactedFile(source, str(scratch), crc=None)
         index = compacted.index.entries
         group, of = pa.table({}), -1

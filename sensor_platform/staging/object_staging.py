@@ -96,20 +96,31 @@ class ObjectStaging:
             at = EPOCH + timedelta(microseconds=entry.sealed_at_us)
         return at
 
-    def files(self, start: datetime | None = None, end: datetime | None = None) -> list[StagedFile]:
-        local = [replace(file, waits=True) for file in self.local.files(start, end)]
+    def files(
+        self, start: datetime | None = None, end: datetime | None = None, *, compacted: bool = True
+    ) -> list[StagedFile]:
+        local = [replace(file, waits=True) for file in self.local.files(start, end, compacted=compacted)]
         names = {file.name for file in local}
         own = [
             StagedFile(each.hour, each.name, (each,), size_bytes)
             for each, size_bytes in self._uploaded(start, end)
             if each.name not in names
         ]
-        compacted = [
+        inside = [
             StagedFile(each.hour, each.name, self._inside(each), size_bytes, compacted=True)
-            for each, size_bytes in self._compacted_sizes((start, end))
+            for each, size_bytes in (self.compacted_sizes(start, end) if compacted else ())
         ]
-        files = [*local, *own, *compacted]
+        files = [*local, *own, *inside]
         return sorted(files, key=lambda file: (file.compacted, file.hour, file.name))
+
+    def compacted_sizes(
+        self, start: datetime | None = None, end: datetime | None = None
+    ) -> list[tuple[CompactedName, int]]:
+        return [
+            (CompactedName(hour, file.removesuffix(COMPACTED_SUFFIX)), size_bytes)
+            for hour, file, size_bytes in self._listed((start, end), below=COMPACTED_FOLDER)
+            if file.endswith(COMPACTED_SUFFIX)
+        ]
 
     def delete(self, file: StagedFile) -> None:
         self.local.delete(file)  # first: otherwise it would be uploaded again
@@ -135,13 +146,8 @@ class ObjectStaging:
             if file.endswith(SUFFIX):
                 yield MicroBatch(hour, file.removesuffix(SUFFIX)), size_bytes
 
-    def _compacted_files(self, hours: Hours) -> Iterator[CompactedName]:
-        return (name for name, _ in self._compacted_sizes(hours))
-
-    def _compacted_sizes(self, hours: Hours) -> Iterator[tuple[CompactedName, int]]:
-        for hour, file, size_bytes in self._listed(hours, below=COMPACTED_FOLDER):
-            if file.endswith(COMPACTED_SUFFIX):
-                yield CompactedName(hour, file.removesuffix(COMPACTED_SUFFIX)), size_bytes
+    def _compacted_files(self, hours: Hours) -> list[CompactedName]:
+        return [name for name, _ in self.compacted_sizes(*hours)]
 
     def _listed(self, hours: Hours, *, below: str | None = None) -> Iterator[tuple[datetime, str, int]]:
         """Names are listed in order, and theirs is that of the hours: only those asked for are listed."""

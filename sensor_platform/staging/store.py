@@ -4,13 +4,12 @@ One contract, `Staging`, and two areas that keep it: a local disk, here, and an 
 """
 
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -30,6 +29,8 @@ from sensor_platform.staging.torn import count_rows
 
 if TYPE_CHECKING:
     from sensor_platform.settings import Settings
+
+T = TypeVar("T")
 
 #: Folder of what is not sealed: open files, locks, counters. Arrow datasets skip names that begin with "_".
 OPEN_FOLDER = "_open"
@@ -69,11 +70,18 @@ class Staging(Protocol):
     def sealed_at(self, micro_batch: MicroBatch) -> datetime | None:
         """When it was sealed, or, in an object store, uploaded; None when it is gone."""
 
-    def files(self, start: datetime | None = None, end: datetime | None = None) -> list[StagedFile]:
+    def files(
+        self, start: datetime | None = None, end: datetime | None = None, *, compacted: bool = True
+    ) -> list[StagedFile]:
         """The files of [start, end): first those of one micro-batch, then compacted ones; each by hour and name.
 
-        A micro-batch that is being compacted has both.
+        A micro-batch that is being compacted has both. `compacted` False: without those, since each has to be opened.
         """
+
+    def compacted_sizes(
+        self, start: datetime | None = None, end: datetime | None = None
+    ) -> list[tuple[CompactedName, int]]:
+        """The compacted files of [start, end) and their bytes. Opens none of them."""
 
     def delete(self, file: StagedFile) -> None:
         """The file is gone when this returns, for ever; one that is gone already is no error."""
@@ -140,7 +148,7 @@ class LocalStaging:
 
     def read_sealed(self, micro_batch: MicroBatch) -> Sealed:
         path = self.path(micro_batch)
-        with _opened(path) as source:
+        with _opened(path, by=pa.OSFile) as source:
             return read_sealed(source, str(path))
 
     def count(self, micro_batch: MicroBatch) -> int:
@@ -160,13 +168,22 @@ class LocalStaging:
         entry = self.compacted.entry(micro_batch)
         return None if entry is None else EPOCH + timedelta(microseconds=entry.sealed_at_us)
 
-    def files(self, start: datetime | None = None, end: datetime | None = None) -> list[StagedFile]:
-        own = [(self.path(each), StagedFile(each.hour, each.name, (each,), 0)) for each in self.own_files(start, end)]
-        compacted = [
-            (self.root / each.key, StagedFile(each.hour, each.name, self._inside(each), 0, compacted=True))
-            for each in sorted(self._compacted_files((start, end)))
+    def files(
+        self, start: datetime | None = None, end: datetime | None = None, *, compacted: bool = True
+    ) -> list[StagedFile]:
+        own = _sized((self.path(each), each) for each in self.own_files(start, end))
+        files = [StagedFile(each.hour, each.name, (each,), size) for each, size in own]
+        if not compacted:
+            return files
+        return files + [
+            StagedFile(each.hour, each.name, self._inside(each), size, compacted=True)
+            for each, size in self.compacted_sizes(start, end)
         ]
-        return list(_sized([*own, *compacted]))
+
+    def compacted_sizes(
+        self, start: datetime | None = None, end: datetime | None = None
+    ) -> list[tuple[CompactedName, int]]:
+        return list(_sized((self.root / each.key, each) for each in sorted(self._compacted_files((start, end)))))
 
     def delete(self, file: StagedFile) -> None:
         if file.compacted:
@@ -204,7 +221,7 @@ class LocalStaging:
 
     def _open_compacted(self, file: CompactedName) -> pa.NativeFile | None:
         with suppress(MissingMicroBatchError):
-            return _opened(self.root / file.key)
+            return _opened(self.root / file.key, by=pa.OSFile)
         return None
 
 
@@ -233,10 +250,10 @@ def _stems(folder: Path, suffix: str) -> Iterator[str]:
         yield from (name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
 
-def _sized(found: Iterable[tuple[Path, StagedFile]]) -> Iterator[StagedFile]:
+def _sized(found: Iterable[tuple[Path, T]]) -> Iterator[tuple[T, int]]:
     for path, file in found:
         with suppress(FileNotFoundError):  # it went meanwhile
-            yield replace(file, size_bytes=path.stat().st_size)
+            yield file, path.stat().st_size
 
 
 def _unlink(path: Path) -> None:
@@ -268,9 +285,10 @@ def is_object_store(url: str) -> bool:
     return urlsplit(url).scheme == "s3"
 
 
-def _opened(path: Path) -> pa.NativeFile:
+def _opened(path: Path, *, by: Callable[[str], pa.NativeFile] = pa.memory_map) -> pa.NativeFile:
+    """Mapped, it is read without a copy; `by` pa.OSFile what a disk cannot read is an error, and not a signal."""
     try:
-        return pa.memory_map(str(path))
+        return by(str(path))
     except FileNotFoundError as err:
         raise MissingMicroBatchError(f"{path}: no such micro-batch. Was it moved or deleted by hand?") from err
     except (pa.ArrowException, OSError) as err:

@@ -1,10 +1,15 @@
 """What is compacted is what the ledger has of hours long over; everything that reads it says the same as before."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from sensor_platform.database.engine import Database
+from sensor_platform.dead_letters.retry import retry
 from sensor_platform.embedded.status import count
 from sensor_platform.pipeline.accounted import accounted
 from sensor_platform.pipeline.compaction import compact
@@ -12,9 +17,14 @@ from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.process import pending
 from sensor_platform.pipeline.readings import trace
 from sensor_platform.pipeline.retention import prune
+from sensor_platform.pipeline.room import staging_room
+from sensor_platform.settings import Settings
 from sensor_platform.staging.compacted_area import CompactedName
+from sensor_platform.staging.format import MicroBatch, StagedFile
+from sensor_platform.staging.read import Sealed
 from sensor_platform.staging.store import LocalStaging
-from sensor_platform_tests.pipeline.staged import HOUR, in_metric, load, rows, stage, value
+from sensor_platform_tests.pipeline.staged import HOUR, in_metric, load, routes, rows, stage, value
+from sensor_platform_tests.staging.failing_disk import FailingDisk
 
 NEXT_HOUR = HOUR + timedelta(hours=1)
 #: When HOUR has been over for a day, and the next one has not.
@@ -138,3 +148,147 @@ def test_an_hour_that_is_not_over_is_left_alone(database: Database, staging: Loc
     stage(staging, "a", [value(1, this_hour)], hour=this_hour)
     load(staging, database)
     assert compact(staging, database, after_hours=hours, now=this_hour + timedelta(minutes=59)).hours == 0
+
+
+class Differing(LocalStaging):
+    """What is read of `a` is never twice the same: a disk, or a memory, that lies."""
+
+    reads = 0
+
+    def read_sealed(self, micro_batch: MicroBatch) -> Sealed:
+        sealed = super().read_sealed(micro_batch)
+        self.reads += 1
+        return replace(sealed, metadata={"read": str(self.reads)}) if micro_batch.name == "a" else sealed
+
+
+def test_an_hour_that_does_not_go_through_is_told_and_holds_up_no_other(
+    database: Database, staging: LocalStaging
+) -> None:
+    stage(staging, "a", [value(1)])
+    stage(staging, "b", [value(2)], hour=NEXT_HOUR, first_sequence=2)
+    load(staging, database)
+    later = NOW + timedelta(hours=1)
+    done = compact(Differing(staging.root), database, after_hours=24, now=later)
+    assert (done.hours, done.compacted.micro_batches) == (1, 1)
+    (failed,) = done.failed
+    assert failed.startswith("2026-11-23 10:00 UTC: ")
+    assert "a: what was compacted is not what its own file has. Nothing was deleted" in failed
+    assert (own(staging), inside(staging)) == (["a"], [["b"]])
+    again = compact(staging, database, after_hours=24, now=later)
+    assert (again.hours, again.failed) == (1, ())
+
+
+def test_a_full_disk_ends_the_call_and_the_next_goes_on(database: Database, staging: LocalStaging) -> None:
+    stage(staging, "a", [value(1)])
+    stage(staging, "b", [value(2)], hour=NEXT_HOUR, first_sequence=2)
+    load(staging, database)
+    later = NOW + timedelta(hours=1)
+    with FailingDisk(staging.root, fails_at=0, for_more=1000)():
+        done = compact(staging, database, after_hours=24, now=later)
+    (failed,) = done.failed
+    assert "No space left on device. Nothing is lost" in failed
+    assert own(staging) == ["a", "b"]
+    assert compact(staging, database, after_hours=24, now=later).hours == 2
+
+
+class Counting(LocalStaging):
+    """Tells of which hours compacted files were opened."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.opened: set[datetime] = set()
+        real = self.compacted._opened
+        self.compacted._opened = lambda file: self.opened.add(file.hour) or real(file)
+
+
+def test_a_night_opens_compacted_files_of_the_hours_that_it_compacts_alone(
+    database: Database, staging: LocalStaging
+) -> None:
+    for place, hour in enumerate((HOUR, NEXT_HOUR)):
+        stage(staging, f"m{place}", [value(place)], hour=hour, first_sequence=1 + place)
+        load(staging, database)
+        compact(staging, database, after_hours=24, now=NOW + timedelta(hours=place))
+    stage(staging, "new", [value(3)], hour=NEXT_HOUR, first_sequence=3)
+    load(staging, database)
+    counting = Counting(staging.root)
+    assert compact(counting, database, after_hours=24, now=NOW + timedelta(hours=1)).hours == 1
+    room = staging_room(counting)
+    assert counting.opened == {NEXT_HOUR}
+    sizes = [file.size_bytes for file in staging.files()]
+    assert (room.files, room.bytes, room.compacted_files, room.compacted_bytes) == (0, 0, 3, sum(sizes))
+
+
+def test_what_died_before_it_was_noted_is_noted_by_the_next_call(database: Database, staging: LocalStaging) -> None:
+    stage(staging, "a", [value(1)])
+    load(staging, database)
+    compact(staging, database, after_hours=1, now=NOW)
+    noted = accounted(database)
+    with database.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM sensor_platform.compacted_file")
+    assert compact(staging, database, after_hours=1, now=NOW).hours == 0
+    assert accounted(database) == noted
+    assert len(noted) == 1
+
+
+class Watched(LocalStaging):
+    """Others look as soon as the file has its name, and as each original has gone."""
+
+    def __init__(self, root: Path, look: Callable[[], None]) -> None:
+        super().__init__(root)
+        self._look = look
+
+    def keep(self, path: Path, name: CompactedName) -> None:
+        super().keep(path, name)
+        self._look()
+
+    def delete(self, file: StagedFile) -> None:
+        super().delete(file)
+        self._look()
+
+
+def test_a_backfill_a_trace_and_a_retry_at_each_step_find_what_they_would_have_found(
+    database: Database, staging: LocalStaging
+) -> None:
+    stage(staging, "a", [value(1), value("warm", HOUR + timedelta(minutes=1))])
+    stage(staging, "b", [value(2, HOUR + timedelta(minutes=2))], first_sequence=10)
+    load(staging, database)
+    before, traced = in_metric(database), trace(database, staging, "p1", "value", HOUR)
+    bytes_of_letter = "SELECT payload FROM dead_letter_message"
+    letters = rows(database, bytes_of_letter)
+    looks: list[tuple[object, ...]] = []
+
+    def look() -> None:
+        later = datetime.now(UTC) + timedelta(days=1 + len(looks))
+        report = load(LocalStaging(staging.root), database, mode=Mode.AGAIN)
+        found = trace(database, LocalStaging(staging.root), "p1", "value", HOUR)
+        retried = retry(database, routes(), settings=Settings(), now=later)
+        stands = in_metric(database), rows(database, bytes_of_letter), [one["payload_base64"] for one in found]
+        looks.append((report.micro_batches, sum(retried.states.values()), *stands))
+
+    done = compact(Watched(staging.root, look), database, after_hours=1, now=NOW)
+    assert (done.failed, done.compacted.micro_batches) == ((), 2)
+    assert looks == [(2, 1, before, letters, [one["payload_base64"] for one in traced])] * 3
+
+
+class CompactedAsRead(LocalStaging):
+    """A staging area that is compacted between the listing and the first read."""
+
+    database: Database
+
+    def read(self, micro_batch: MicroBatch) -> pa.Table:
+        compact(LocalStaging(self.root), self.database, after_hours=1, now=NOW)
+        return super().read(micro_batch)
+
+
+def test_a_backfill_that_listed_before_reads_what_was_compacted_since(
+    database: Database, staging: LocalStaging
+) -> None:
+    stage(staging, "a", [value(1)])
+    stage(staging, "b", [value(2, HOUR + timedelta(minutes=2))], first_sequence=10)
+    load(staging, database)
+    before = in_metric(database)
+    reading = CompactedAsRead(staging.root)
+    reading.database = database
+    assert load(reading, database, mode=Mode.AGAIN).micro_batches == 2
+    assert (own(staging), inside(staging)) == ([], [["a", "b"]])
+    assert in_metric(database) == before

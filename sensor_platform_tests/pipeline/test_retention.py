@@ -46,11 +46,13 @@ def test_what_is_old_and_processed_is_deleted_and_the_ledger_says_when(
 class TwoDaysCompacted(LocalStaging):
     """Besides what it has: 40 compacted hours, at a micro-batch each two seconds."""
 
-    def files(self, start: datetime | None = None, end: datetime | None = None) -> list[StagedFile]:
+    def files(
+        self, start: datetime | None = None, end: datetime | None = None, *, compacted: bool = True
+    ) -> list[StagedFile]:
         hours = [HOUR - timedelta(hours=n) for n in range(1, 41)]
         more = [tuple(MicroBatch(hour, f"c-{hour:%d%H}-{n}") for n in range(1800)) for hour in hours]
-        compacted = [StagedFile(each[0].hour, "some", each, 1, compacted=True) for each in more]
-        return [*compacted, *super().files(start, end)]
+        inside = [StagedFile(each[0].hour, "some", each, 1, compacted=True) for each in more]
+        return [*inside, *super().files(start, end, compacted=compacted)]
 
 
 def test_compacted_files_of_more_micro_batches_than_a_statement_has_parameters(

@@ -1,6 +1,7 @@
 """Compacted, a micro-batch is found by its name and reads the same, whoever dies or looks meanwhile."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError
+from sensor_platform.errors import DamagedMicroBatchError, MissingMicroBatchError, StagingUnavailableError
 from sensor_platform.staging import compacted
 from sensor_platform.staging.compacted_area import CompactedName
 from sensor_platform.staging.compaction import Compacted, CompactionDiffersError, compact_hour
@@ -27,6 +28,7 @@ from sensor_platform.staging.open_file import OpenFile
 from sensor_platform.staging.store import LocalStaging, Staging
 from sensor_platform.staging.uploader import Uploader
 from sensor_platform_tests.staging.compact_process import compact_all
+from sensor_platform_tests.staging.failing_disk import FailingDisk
 from sensor_platform_tests.staging.s3_server import URL, S3Server
 from sensor_platform_tests.staging.test_golden import GOLDEN, MICRO_BATCH
 
@@ -208,6 +210,33 @@ def test_what_is_damaged_after_a_crash_stays_as_it_is_and_holds_nothing_up(tmp_p
     assert not {good.name, late.name} & set(own_files(staging))
 
 
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+from sensor_platform.staging import store
+from sensor_platform_tests.staging.compact_process import compact_all
+
+def cut(source, where, real=store.read_sealed):
+    if where.endswith("1.arrow"):
+        os.truncate(where, 0)  # to who has it open, as a disk that cannot read it
+    return real(source, where)
+
+store.read_sealed = cut
+print(compact_all(store.LocalStaging(Path(sys.argv[1]))))
+"""
+
+
+def test_what_the_disk_cannot_read_stays_and_holds_nothing_up(tmp_path: Path) -> None:
+    staging = LocalStaging(tmp_path)
+    good, unreadable, other = write_hour(staging)
+    before = staging.read(good), staging.read(other)
+    command = [sys.executable, "-c", UNREADABLE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["2"]), done.stderr
+    assert own_files(staging) == [unreadable.name]
+    assert (staging.read(good), staging.read(other)) == before
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_this_very_line_nothing_is_lost_and_nothing_doubled(tmp_path: Path, point: str) -> None:
     staging = LocalStaging(tmp_path)
@@ -295,7 +324,7 @@ def test_two_at_once_since_a_lock_was_lost_take_nothing_away(tmp_path: Path) -> 
             assert second.has_begun.wait(timeout=120)
 
         try:
-            with suppress(OSError):  # the second threw away what the first had written
+            with suppress(StagingUnavailableError):  # the second threw away what the first had written
                 compact_all(Verified(tmp_path, begin))
             assert tables(LocalStaging(tmp_path)) == before
         finally:
@@ -344,6 +373,29 @@ def test_what_differs_from_its_original_is_thrown_away(tmp_path: Path) -> None:
     assert len(own_files(staging)) == 2
     assert [file for file in staging.files() if file.compacted] == []
     assert tables(staging) == before
+
+
+def test_a_disk_that_refuses_any_one_step_loses_nothing_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    write_hour(LocalStaging(tmp_path / "sound"))
+    before = tables(LocalStaging(tmp_path / "sound"))
+    refused: list[str] = []
+    while True:
+        root = tmp_path / str(len(refused))
+        shutil.copytree(tmp_path / "sound", root)
+        disk = FailingDisk(root, fails_at=len(refused))
+        with disk():
+            try:
+                compact_all(LocalStaging(root))
+                break
+            except StagingUnavailableError as err:
+                assert "No space left on device" in str(err)  # noqa: PT017  # the last round raises nothing
+        refused.append(disk.log[-1])
+        assert tables(LocalStaging(root)) == before, refused[-1]
+        assert list(LocalStaging(root).scratch().glob("*")) == [], refused[-1]
+        compact_all(LocalStaging(root))
+        assert tables(LocalStaging(root)) == before, refused[-1]
+        assert own_files(LocalStaging(root)) == [], refused[-1]
+    assert {each.split()[0] for each in refused} >= {"mkdir", "write", "fsync", "link"}
 
 
 def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
@@ -435,3 +487,32 @@ def test_in_a_bucket_killed_nothing_is_lost_and_nothing_doubled(s3: S3Server, tm
     compact_all(staging)
     assert tables(staging) == before
     assert [file.compacted for file in staging.files()] == [True]
+
+
+class WatchedBucket(ObjectStaging):
+    """Somebody else looks at each step of the compaction."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(LocalStaging(root), Bucket(URL))
+        self.reader = ObjectStaging(LocalStaging(root), Bucket(URL))
+        self.listed = self.reader.micro_batches()
+        self.seen: list[dict[MicroBatch, pa.Table]] = []
+
+    def keep(self, path: Path, name: CompactedName) -> None:
+        super().keep(path, name)
+        self.look()
+
+    def delete(self, file: StagedFile) -> None:
+        super().delete(file)
+        self.look()
+
+    def look(self) -> None:
+        self.seen.append(tables(self.reader))
+        self.seen.append({each: self.reader.read(each) for each in self.listed})  # as who listed them before
+
+
+def test_in_a_bucket_readers_see_each_micro_batch_once_at_every_step(s3: S3Server, tmp_path: Path) -> None:
+    before = tables(uploaded(tmp_path))
+    staging = WatchedBucket(tmp_path)
+    compact_all(staging)
+    assert staging.seen == [before] * 8

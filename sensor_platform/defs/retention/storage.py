@@ -1,6 +1,7 @@
 """`storage`: once a day what is old is made small or deleted, and how much room everything takes is written down."""
 
 import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sensor_platform.dead_letters.retention import PrunedLetters
     from sensor_platform.pipeline.compaction import Compaction
     from sensor_platform.pipeline.expiry import Expired
-    from sensor_platform.pipeline.room import StagingRoom, TableRoom
+    from sensor_platform.pipeline.room import LevelRoom, StagingRoom, TableRoom
 
 #: Years that were staged before there was compaction take some nights.
 LONGEST_COMPACTION_S = 2 * 3600
@@ -30,12 +31,12 @@ LONGEST_COMPACTION_S = 2 * 3600
     description="What retention and compaction did, and the bytes of each table, of its indexes, and of the staging "
     "area. `storage_schedule` makes it once a day.",
 )
-def storage(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[None]:
+def storage(platform: dg.ResourceParam[Platform]) -> Iterator[dg.MaterializeResult[None]]:
     """Delete what is older than it is kept, compact staged hours that are long over, then measure."""
     from sensor_platform.dead_letters.retention import prune_letters
     from sensor_platform.pipeline.compaction import compact
     from sensor_platform.pipeline.expiry import expire
-    from sensor_platform.pipeline.room import staging_room, tables_room
+    from sensor_platform.pipeline.room import levels_room, staging_room, tables_room
 
     settings, kept, now = platform.settings, platform.settings.retention, datetime.now(UTC)
     expired = expire(platform.database, kept.by_level, now=now)
@@ -49,14 +50,43 @@ def storage(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[None]:
         now=now,
         should_stop=lambda: time.monotonic() > until_s,
     )
-    return dg.MaterializeResult(
+    tables = tables_room(platform.database)
+    yield dg.MaterializeResult(
         metadata={
+            "levels": describe_levels(levels_room(platform.database, tables), expired, kept.by_level),
             **describe_expired(expired, letters),
             **describe_compaction(compaction),
             **describe_staging(staging_room(platform.staging)),
-            **describe_tables(tables_room(platform.database)),
+            **describe_tables(tables),
         }
     )
+    if compaction.failed:  # what was done is shown first
+        raise dg.Failure("not compacted, and left as it is: " + "; ".join(compaction.failed))
+
+
+def describe_levels(levels: "list[LevelRoom]", expired: "Expired", days: Mapping[str, float]) -> dg.TableMetadataValue:
+    """A line for each of readings, minutes, hours and days: what is kept, what is there, what this run deleted."""
+    deleted = {"raw": expired.readings, **expired.rollups}
+    records = [
+        dg.TableRecord(
+            {
+                "level": level.level,
+                "kept": f"{days[level.level]:g} days" if days.get(level.level) else "for ever",
+                "kept from": _day(expired.kept_from.get(level.level)),
+                "oldest": _day(level.oldest),
+                "rows (estimated)": level.rows,
+                "bytes": level.bytes,
+                "deleted now": deleted.get(level.level, 0),
+                "days gone": level.days_gone,
+            }
+        )
+        for level in levels
+    ]
+    return dg.MetadataValue.table(records)
+
+
+def _day(at: datetime | None) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def describe_expired(expired: "Expired", letters: "PrunedLetters") -> dict[str, Any]:
@@ -68,6 +98,7 @@ def describe_expired(expired: "Expired", letters: "PrunedLetters") -> dict[str, 
         **({"partitions_dropped": ", ".join(expired.partitions)} if expired.partitions else {}),
         **({"partitions_in_use": ", ".join(expired.partitions_left)} if expired.partitions_left else {}),
         **{f"{level}_kept_from": dg.MetadataValue.timestamp(at) for level, at in expired.kept_from.items()},
+        **({"days_brought_back": expired.brought_back} if expired.brought_back else {}),
         "dead_letter_messages_pruned": letters.messages,
     }
 
@@ -81,6 +112,7 @@ def describe_compaction(done: "Compaction") -> dict[str, Any]:
         "compacted_bytes_before": compacted.bytes_before,
         "compacted_bytes_after": compacted.bytes_after,
         **({"damaged_micro_batches_left": compacted.damaged} if compacted.damaged else {}),
+        **({"hours_not_compacted": dg.MetadataValue.text("\n".join(done.failed))} if done.failed else {}),
     }
 
 
@@ -91,7 +123,6 @@ def describe_staging(room: "StagingRoom") -> dict[str, Any]:
         "staging_files_bytes": room.bytes,
         "staging_compacted_files": room.compacted_files,
         "staging_compacted_bytes": room.compacted_bytes,
-        "staging_compacted_micro_batches": room.compacted_micro_batches,
     }
 
 

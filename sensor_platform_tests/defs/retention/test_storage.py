@@ -1,5 +1,6 @@
 """The asset makes small what is old, and shows the room that everything takes."""
 
+from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -14,6 +15,7 @@ from sensor_platform.pipeline.room import TABLES
 from sensor_platform.settings import RetentionSettings, Settings
 from sensor_platform_tests.defs.staged import reading, stage
 from sensor_platform_tests.defs.ticks import skip
+from sensor_platform_tests.staging.failing_disk import FailingDisk
 
 
 def ask(platform: Platform) -> object:
@@ -68,4 +70,31 @@ def test_the_asset_deletes_what_the_settings_do_not_keep(
     assert (shown["expired_readings"], shown["dropped_partitions"]) == (2, 1)
     assert shown["partitions_dropped"] == f"metric_{long_ago:%Y_%m}"
     assert datetime.fromtimestamp(shown["raw_kept_from"], UTC) > long_ago
+    table = event.asset_materialization.metadata["levels"]
+    assert isinstance(table, dg.TableMetadataValue)
+    levels = {record.data["level"]: record.data for record in table.records}
+    days = monthrange(long_ago.year, long_ago.month)[1]
+    assert list(levels) == ["raw", "minute", "hour", "day"]
+    raw, minute = levels["raw"], levels["minute"]
+    assert (raw["kept"], raw["deleted now"], raw["days gone"]) == ("40 days", 2, days)
+    assert raw["oldest"] == f"{this_hour:%Y-%m-%d %H:%M} UTC"
+    assert (minute["kept"], minute["kept from"], minute["deleted now"]) == ("for ever", "", 0)
+    assert minute["oldest"] == f"{long_ago:%Y-%m-%d %H:%M} UTC"
+    assert all(level["bytes"] > 0 for level in levels.values())
     kept.database.dispose()
+
+
+def test_a_disk_that_is_full_fails_the_run_and_everything_else_is_shown(
+    platform: Platform, instance: dg.DagsterInstance, this_hour: datetime
+) -> None:
+    load(platform, this_hour - timedelta(days=3))
+    job = build_defs(platform=platform).resolve_job_def(names.STORAGE_JOB)
+    with FailingDisk(platform.settings.home / "staging", fails_at=0, for_more=1000)():
+        assert not job.execute_in_process(instance=instance, raise_on_error=False).success
+    event = instance.get_latest_materialization_event(names.STORAGE)
+    assert event is not None
+    assert event.asset_materialization is not None
+    shown = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    assert "No space left on device. Nothing is lost" in str(shown["hours_not_compacted"])
+    assert (shown["compacted_hours"], shown["staging_files"]) == (0, 1)
+    assert job.execute_in_process(instance=instance).success
