@@ -83,6 +83,8 @@ class Entry(BaseModel):
 
 
 class WorkUnitEntry(Entry):
+    """What a file says of a place. level: of ISA-95, or a word of the plant's own; parent: the place that holds it."""
+
     work_unit: Name
     level: Text | None = None
     parent: Name | None = None
@@ -90,6 +92,8 @@ class WorkUnitEntry(Entry):
 
 
 class CalibrationEntry(Entry):
+    """`value * scale + offset`, for event times in [valid_from, valid_to); None: open."""
+
     valid_from: Time | None = None
     valid_to: Time | None = None
     scale: float = Field(1.0, ge=-GREATEST_NUMBER, le=GREATEST_NUMBER)
@@ -108,6 +112,8 @@ class CalibrationEntry(Entry):
 
 
 class MetricEntry(Entry):
+    """What a file says of a series; limits are in its unit."""
+
     metric: Name
     unit: Name = ""
     minimum: float | None = None
@@ -116,6 +122,8 @@ class MetricEntry(Entry):
 
 
 class SensorEntry(Entry):
+    """What a file says of a sensor, by its identity: work unit and name."""
+
     work_unit: Name
     sensor: Name
     description: Text | None = None

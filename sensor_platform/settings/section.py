@@ -4,4 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
+    """Unknown names are refused."""
+
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="forbid")
