@@ -76,12 +76,51 @@ def test_a_day_that_is_to_be_made_anew_is_no_difference(database: Database, stag
     assert reconcile(database, made=report.days).differences == []
 
 
-def test_no_more_readings_are_looked_at_than_the_bound(
-    database: Database, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first and the last day have three readings in two minutes."""
+    monkeypatch.setattr(reconciliation, "MOST_READINGS", 2)
+
+
+@pytest.mark.usefixtures("_few")
+def test_of_a_day_with_more_readings_than_the_bound_a_stretch_is_looked_at(
+    database: Database, staging: LocalStaging
 ) -> None:
     report = rolled(staging, database)
-    monkeypatch.setattr(reconciliation, "MOST_READINGS", 2)  # the first and the last day have three
-    assert {day.day for _, day in sorted(report.days)} == {20, 21, 22}
+    for made in report.days:
+        found = reconcile(database, made=[made])
+        assert (found.in_part >= (made[1].day != 21), found.differences) == (True, [])
+
+
+@pytest.mark.usefixtures("_few")
+@pytest.mark.parametrize(
+    ("statement", "difference"),
+    [
+        (
+            "UPDATE metrics_daily SET min = 9",
+            "press/p1 value on 2026-11-20: min: metrics_daily says 9.0, metrics_minute 0",
+        ),
+        ("DELETE FROM metrics_minute", "press/p1 value on 2026-11-20: count: metrics_daily says 2.0, metrics_minute 0"),
+        ("UPDATE metrics_minute SET good = 7", ": good: metrics_minute says 7.0, the readings 1"),
+        ("UPDATE metric SET value = value + 9", ": max: metrics_minute says "),
+    ],
+)
+def test_what_is_wrong_with_such_a_day_is_told(
+    database: Database, staging: LocalStaging, statement: str, difference: str
+) -> None:
+    report = rolled(staging, database)
+    alter(database, statement)
+    (first,) = [day for day in report.days if day[1] == DAY]
+    differences = reconcile(database, made=[first]).differences
+    assert any(difference in one and "2026-11-20" in one for one in differences), differences
+
+
+@pytest.mark.usefixtures("_few")
+def test_no_more_readings_are_looked_at_than_the_bound(database: Database, staging: LocalStaging) -> None:
+    """The second day takes all of them."""
+    report = rolled(staging, database)
+    in_order = sorted(report.days, key=lambda day: day[1].day != 21)
     alter(database, "UPDATE metrics_daily SET min = 9")
-    differences = reconcile(database, made=report.days).differences
-    assert {one.split(":")[0] for one in differences} == {"press/p1 value on 2026-11-21"}
+    found = reconciliation.reconcile(database, made=in_order)
+    of_made = {one.split(":")[0] for one in found.differences if "metrics_minute" not in one}
+    assert of_made == {"press/p1 value on 2026-11-21"}

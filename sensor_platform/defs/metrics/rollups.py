@@ -112,9 +112,14 @@ def matches_readings(found: "Reconciliation") -> dg.AssetCheckResult:
         check_name=MATCHES_READINGS.name,
         passed=not found.differences,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(found.differences[:5]) or f"{found.days} days of series are what their readings say",
-        metadata={"days": found.days, "differences": len(found.differences)},
+        description="; ".join(found.differences[:5]) or _all_right(found),
+        metadata={"days": found.days, "days_in_part": found.in_part, "differences": len(found.differences)},
     )
+
+
+def _all_right(found: "Reconciliation") -> str:
+    in_part = f"; of {found.in_part}, which have too many, a stretch was looked at" if found.in_part else ""
+    return f"{found.days} days of series are what their readings say{in_part}"
 
 
 def day_of(key: str) -> date:

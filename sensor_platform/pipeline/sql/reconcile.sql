@@ -1,48 +1,67 @@
--- Days of series as metrics_daily has them, beside what their readings say. A day with a mark is left out: it is to be made
--- anew. One statement sees one state: readings and their marks commit together.
+-- What one level says of a stretch of a series, beside what the level says that it is made of. A stretch of a day with a
+-- mark is left out: it is to be made anew. One statement sees one state: readings and their marks commit together.
 WITH wanted AS (
-    SELECT series, day FROM unnest(CAST(:series AS integer[]), CAST(:days AS timestamptz[])) AS wanted (series, day)
-    EXCEPT
-    SELECT series, date_trunc('day', bucket, 'UTC') FROM sensor_platform.changed_bucket
-), compared AS (
-    SELECT wanted.series, wanted.day, found.size,
-           coalesce(daily.count, 0) AS said_count, found.count AS found_count,
-           coalesce(daily.readings, found.readings) AS said_readings, found.readings AS found_readings,
-           coalesce(daily.good, found.good) AS said_good, found.good AS found_good,
-           daily.sum AS said_sum, found.sum AS found_sum,
-           daily.min AS said_min, found.min AS found_min,
-           daily.max AS said_max, found.max AS found_max
+    SELECT stretch.*
+    FROM unnest(
+        CAST(:series AS integer[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]),
+        CAST(:levels AS text[]), CAST(:made_of AS text[])
+    ) AS stretch (series, starts, ends, level, made_of)
+    WHERE NOT EXISTS (
+        SELECT FROM sensor_platform.changed_bucket AS mark
+        WHERE mark.series = stretch.series
+          AND date_trunc('day', mark.bucket, 'UTC') = date_trunc('day', stretch.starts, 'UTC')
+    )
+), told AS (
+    SELECT wanted.*, side.is_level, figures.*
     FROM wanted
-    LEFT JOIN sensor_platform.metrics_daily AS daily ON daily.series = wanted.series AND daily.bucket = wanted.day
+    CROSS JOIN LATERAL (VALUES (true, wanted.level), (false, wanted.made_of)) AS side (is_level, name)
     CROSS JOIN LATERAL (
-        SELECT count(*) AS readings,
-               count(*) FILTER (WHERE counts AND quality = 'good') AS good,
-               count(*) FILTER (WHERE counts) AS count,
-               sum(sensor_platform.summable(value)) FILTER (WHERE counts) AS sum,
-               sum(abs(sensor_platform.summable(value))) FILTER (WHERE counts) AS size,
-               min(value) FILTER (WHERE counts) AS min,
-               max(value) FILTER (WHERE counts) AS max
-        FROM sensor_platform.reading
-        CROSS JOIN LATERAL (SELECT reading.quality <> 'bad' AND reading.value <> 'NaN' AS counts) AS judged
-        WHERE reading.series = wanted.series AND reading.value IS NOT NULL
-          AND reading.time >= wanted.day AND reading.time < wanted.day + interval '24 hours'
-    ) AS found
+        -- Where a part is from before these columns, they are not known.
+        SELECT CASE WHEN bool_or(part.readings IS NULL) THEN NULL ELSE coalesce(sum(part.readings), 0) END AS readings,
+               CASE WHEN bool_or(part.readings IS NULL) THEN NULL ELSE coalesce(sum(part.good), 0) END AS good,
+               coalesce(sum(part.count), 0) AS count,
+               sum(sensor_platform.summable(part.sum)) AS sum,
+               sum(abs(sensor_platform.summable(part.sum))) AS size,
+               min(part.min) AS min,
+               max(part.max) AS max
+        FROM (
+            SELECT readings, good, count, sum, min, max
+            FROM sensor_platform.metrics_daily AS day
+            WHERE side.name = 'metrics_daily'
+              AND day.series = wanted.series AND day.bucket >= wanted.starts AND day.bucket < wanted.ends
+            UNION ALL
+            SELECT readings, good, count, sum, min, max
+            FROM sensor_platform.metrics_minute AS minute
+            WHERE side.name = 'metrics_minute'
+              AND minute.series = wanted.series AND minute.bucket >= wanted.starts AND minute.bucket < wanted.ends
+            UNION ALL
+            SELECT 1, CAST(counts AND quality = 'good' AS integer), CAST(counts AS integer), counted, counted, counted
+            FROM sensor_platform.reading
+            CROSS JOIN LATERAL (SELECT reading.quality <> 'bad' AND reading.value <> 'NaN' AS counts) AS judged
+            CROSS JOIN LATERAL (SELECT CASE WHEN counts THEN reading.value END AS counted) AS number
+            WHERE side.name = 'the readings' AND reading.value IS NOT NULL
+              AND reading.series = wanted.series AND reading.time >= wanted.starts AND reading.time < wanted.ends
+        ) AS part
+    ) AS figures
 )
-SELECT work_unit.name || '/' || sensor.name AS sensor, series.metric, compared.day, figure.name, figure.said, figure.found
-FROM compared
-JOIN sensor_platform.series ON series.id = compared.series
+SELECT work_unit.name || '/' || sensor.name AS sensor, series.metric, said.starts, said.ends, said.level, said.made_of,
+       figure.name, figure.said, figure.found
+FROM told AS said
+JOIN told AS found USING (series, starts, ends, level)
+JOIN sensor_platform.series ON series.id = said.series
 JOIN sensor_platform.sensor ON sensor.id = series.sensor_id
 JOIN sensor_platform.work_unit ON work_unit.id = sensor.work_unit_id
 CROSS JOIN LATERAL (
     VALUES
-        ('readings', compared.said_readings, compared.found_readings, 0),
-        ('good', compared.said_good, compared.found_good, 0),
-        ('count', compared.said_count, compared.found_count, 0),
+        ('readings', coalesce(said.readings, found.readings), coalesce(found.readings, said.readings), 0),
+        ('good', coalesce(said.good, found.good), coalesce(found.good, said.good), 0),
+        ('count', said.count, found.count, 0),
         -- In whatever order they are taken: a float adds an error of 1e-16 of the sum so far with each of 1e6 readings.
-        ('sum', compared.said_sum, compared.found_sum, 1e-9 * compared.size),
-        ('min', compared.said_min, compared.found_min, 0),
-        ('max', compared.said_max, compared.found_max, 0)
+        ('sum', said.sum, found.sum, 1e-9 * found.size),
+        ('min', said.min, found.min, 0),
+        ('max', said.max, found.max, 0)
 ) AS figure (name, said, found, tolerance)
-WHERE figure.said IS DISTINCT FROM figure.found
+WHERE said.is_level AND NOT found.is_level
+  AND figure.said IS DISTINCT FROM figure.found
   AND (abs(sensor_platform.summable(figure.said) - sensor_platform.summable(figure.found)) <= figure.tolerance) IS NOT TRUE
-ORDER BY 1, 2, 3, 4
+ORDER BY 1, 2, 3, 5, 7
