@@ -1,7 +1,7 @@
 """`sensor-platform reprocess`: make received hours again with today's routes, or say first what that would change."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -37,29 +37,62 @@ def reprocess(
     first, last = _floor(start), _floor(end - timedelta(microseconds=1)) + HOUR
     settings = command_settings()
     webserver = None if dry_run else _webserver(settings, dagster_url)
-    hours = _hours(settings, first, last, route)
-    if not hours:
+    partitions = _partitions(settings) if webserver is None else webserver.partitions()
+    hours = _hours(settings, (first, last), route, partitions)
+    if not hours.named:
         of = "" if route is None else f" of {route}"
         click.echo(f"No hour from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} has staged messages{of}.", err=True)
         raise SystemExit(1)
     if webserver is None:
         _say(settings, hours, route, as_json=as_json)
     else:
-        _launch(webserver, hours, route, as_json=as_json)
+        _launch(webserver, _keys(partitions, hours.named), hours, route, as_json=as_json)
 
 
-def _hours(settings: "Settings", first: datetime, last: datetime, route: str | None) -> list[datetime]:
-    from sensor_platform.pipeline.foresee import hours_of
+@dataclass(frozen=True, slots=True)
+class _Hours:
+    """Those that are made again: `named` by the person, and those that have no partition but that of one of them."""
+
+    named: list[datetime]
+    taken_with: list[datetime]
+
+    @property
+    def all(self) -> list[datetime]:
+        return sorted([*self.named, *self.taken_with])
+
+    def notes(self) -> Iterable[str]:
+        if self.taken_with:
+            first, last = min(self.taken_with), max(self.taken_with)
+            yield (
+                f"{len(self.taken_with)} more hours, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}, are made again "
+                "with these: the first partition stands for all hours before it, the last for all after"
+            )
+
+
+def _hours(
+    settings: "Settings", window: tuple[datetime, datetime], route: str | None, partitions: Sequence[str]
+) -> _Hours:
+    from sensor_platform.pipeline.foresee import hours_of, taken_with
     from sensor_platform.routes.file import load_routes
     from sensor_platform.staging.store import open_staging
 
+    staging, (start, end) = open_staging(settings), window
+    first, last = (datetime.strptime(key, KEY).replace(tzinfo=UTC) for key in (partitions[0], partitions[-1]))
     with command_database(settings) as database:
-        return hours_of(
-            open_staging(settings), database, start=first, end=last, routes=load_routes(settings), route=route
-        )
+        named = hours_of(staging, database, start=start, end=end, routes=load_routes(settings), route=route)
+    return _Hours(named, taken_with(staging, named, first=first, last=last) if named else [])
 
 
-def _say(settings: "Settings", hours: list[datetime], route: str | None, *, as_json: bool) -> None:
+def _partitions(settings: "Settings") -> list[str]:
+    """The first and the last of them, for who does not ask Dagster: it counts from the same hour."""
+    from sensor_platform.database.migrate import first_hour
+
+    with command_database(settings) as database:
+        first = first_hour(database)
+    return [f"{hour.astimezone(UTC):{KEY}}" for hour in (first, _floor(datetime.now(UTC)) + HOUR)]
+
+
+def _say(settings: "Settings", hours: _Hours, route: str | None, *, as_json: bool) -> None:
     """The dry run."""
     from sensor_platform.cli.output import emit_json
     from sensor_platform.pipeline.foresee import foresee
@@ -67,11 +100,13 @@ def _say(settings: "Settings", hours: list[datetime], route: str | None, *, as_j
     from sensor_platform.staging.store import open_staging
 
     with command_database(settings) as database:
-        found = foresee(open_staging(settings), database, load_routes(settings), settings=settings, hours=hours)
+        routes = load_routes(settings)
+        found = foresee(open_staging(settings), database, routes, settings=settings, hours=hours.all)
     shown = found.differences if route is None else found.differences.of_route(route)
     others = sorted(found.differences.routes.keys() - shown.routes.keys())
     answer = {
-        "hours": hours,
+        "hours": hours.all,
+        "taken_with_them": hours.taken_with,
         "route": route,
         **asdict(shown),
         "total": asdict(shown.total),
@@ -83,11 +118,14 @@ def _say(settings: "Settings", hours: list[datetime], route: str | None, *, as_j
         emit_json(answer)
         return
     _print(shown)
-    looked_at = f"{shown.micro_batches} micro-batches with {shown.messages} messages of {len(hours)} hours"
+    looked_at = f"{shown.micro_batches} micro-batches with {shown.messages} messages of {len(hours.all)} hours"
     would = "" if found.differences.routes or found.differences.units else " A backfill would change nothing."
     click.echo(f"{looked_at} were decoded again; nothing was changed.{would}", err=True)
-    for line in _notes(shown, found.bytes_deleted, found.damaged, others):
+    renamed = route is not None and route not in {one.name for one in routes}
+    for line in (*hours.notes(), *_notes(shown, found.bytes_deleted, found.damaged, others)):
         click.echo(line, err=True)
+    if renamed:
+        click.echo(f"No route is called {route} today: what it made is told under the routes of today.", err=True)
 
 
 def _notes(shown: "Differences", bytes_deleted: int, damaged: Iterable[str], others: list[str]) -> Iterable[str]:
@@ -147,17 +185,18 @@ def _webserver(settings: "Settings", url: str | None) -> "Webserver":
     return Webserver(url)
 
 
-def _launch(webserver: "Webserver", hours: list[datetime], route: str | None, *, as_json: bool) -> None:
+def _launch(webserver: "Webserver", keys: list[str], hours: _Hours, route: str | None, *, as_json: bool) -> None:
     from sensor_platform.cli.output import emit_json
 
-    keys = _keys(webserver.partitions(), hours)
     title = f"reprocess {keys[0]} to {keys[-1]}" + (f" for route {route}" if route else "")
     backfill = webserver.backfill(keys, title=title, by=user_name())
     page = webserver.page_of(backfill)
     if as_json:
-        emit_json({"backfill": backfill, "partitions": keys, "url": page})
+        emit_json({"backfill": backfill, "partitions": keys, "hours": hours.all, "url": page})
         return
-    click.echo(f"{len(keys)} hours are made again, whole, by backfill {backfill}: {page}", err=True)
+    click.echo(f"{len(hours.all)} hours are made again, whole, by backfill {backfill}: {page}", err=True)
+    for line in hours.notes():
+        click.echo(line, err=True)
     click.echo("What it changes stands in the metadata of `readings` when its runs have ended.", err=True)
 
 

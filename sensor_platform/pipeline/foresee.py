@@ -104,6 +104,14 @@ def hours_of(
     return [hour for hour, found in sorted(of_hour.items()) if hour in made or _holds(staging, found, routes, route)]
 
 
+def taken_with(staging: Staging, hours: Collection[datetime], *, first: datetime, last: datetime) -> list[datetime]:
+    """The received hours that hold micro-batches and are made again with `hours`, whoever named only those: partitions
+    stand for hours, the `first` one for all before it, too, and the `last` one for all after."""
+    before = staging.micro_batches(None, first + HOUR) if min(hours) <= first else []
+    after = staging.micro_batches(last, None) if max(hours) >= last else []
+    return sorted({one.hour for one in (*before, *after)} - set(hours))
+
+
 def _hours_made_by(database: Database, route: str, start: datetime, end: datetime) -> set[datetime]:
     query = sa.select(ledger.c.hour).distinct().where(ledger.c.hour >= start, ledger.c.hour < end)
     with database.read_only() as connection:

@@ -1,14 +1,17 @@
 """`reprocess`: what making hours again would change."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from sensor_platform.database.engine import Database
 from sensor_platform.errors import DagsterUnavailableError
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.cli.shell import Shell
 from sensor_platform_tests.conftest import free_port
-from sensor_platform_tests.pipeline.staged import Message, stage, value
+from sensor_platform_tests.pipeline.staged import HOUR, Message, stage, value
 
 RANGE = ["--from", "2026-11-23T10:30:00Z", "--to", "2026-11-23T11:00:00Z"]
 TEXTS = """
@@ -55,6 +58,40 @@ def test_reprocess_of_one_route_says_that_hours_are_whole(changed: Shell) -> Non
     nothing = changed("reprocess", *RANGE, "--dry-run", "--route", "nobody")
     assert (nothing.exit_code, nothing.stdout) == (1, "")
     assert "has staged messages of nobody" in nothing.stderr
+
+
+def test_reprocess_says_which_hours_are_made_again_with_those_that_it_names(
+    changed: Shell, database: Database, staging: LocalStaging
+) -> None:
+    """The first partition stands for all hours before it, too: the launch takes those, and so does the forecast."""
+    with database.begin() as connection:
+        begun = {"hour": HOUR + timedelta(hours=1)}
+        connection.execute(sa.text("UPDATE sensor_platform.installation SET first_hour = :hour"), begun)
+    stage(staging, "c", [value(1, HOUR + timedelta(hours=1))], hour=HOUR + timedelta(hours=1), first_sequence=20)
+    later = ["--from", "2026-11-23T11:00:00Z", "--to", "2026-11-23T12:00:00Z", "--dry-run"]
+    said = changed.json("reprocess", *later, "--json")
+    assert said["taken_with_them"] == ["2026-11-23T10:00:00Z"]
+    assert (said["hours"], said["micro_batches"]) == (["2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z"], 3)
+    assert said["total"]["newly_accepted"] == {"value_not_number": 1}
+    assert (
+        "1 more hours, 2026-11-23 10:00 to 2026-11-23 10:00, are made again with these"
+        in changed("reprocess", *later).stderr
+    )
+
+
+def test_reprocess_of_a_route_that_was_renamed_says_where_its_changes_are(changed: Shell) -> None:
+    shown = changed("reprocess", *RANGE, "--dry-run", "--route", "factory-json")
+    assert shown.exit_code == 0
+    assert "messages of press change, too" in shown.stderr
+    assert "No route is called factory-json today: what it made is told under the routes of today." in shown.stderr
+
+
+def test_reprocess_of_hours_that_hold_nothing_is_no_success(changed: Shell) -> None:
+    for start, end in (("2026-11-23T11:00:00Z", "2026-11-23T12:00:00Z"), ("2199-01-01", "2199-01-02")):
+        result = changed("reprocess", "--from", start, "--to", end, "--dry-run", "--json")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "has staged messages" in result.stderr
+    assert changed("reprocess", "--from", RANGE[1], "--to", RANGE[1], "--dry-run").exit_code == 2
 
 
 def test_reprocess_needs_a_running_dagster_and_a_time_that_goes_on(changed: Shell) -> None:
