@@ -5,6 +5,9 @@ All are held to the end of the transaction, so a process that dies lets go of th
 
 import sqlalchemy as sa
 
+#: Whoever makes other readings of micro-batches that are loaded: backfill, retry; and whoever must not miss these.
+#: Taken before LOAD.
+CORRECTION = 0x53505F0008
 #: Whoever changes readings, the ledger or dead letters: load, backfill, retry, discard.
 LOAD = 0x53505F0001
 #: Whoever writes rollups.

@@ -44,6 +44,13 @@ installation = sa.Table(
     metadata,
     sa.Column("only", sa.Boolean, primary_key=True, server_default=sa.true(), comment="one row"),
     sa.Column("first_hour", Timestamp, nullable=False, comment="first received hour; the hourly partitions start here"),
+    sa.Column(
+        "definition_changes",
+        sa.BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="transactions that changed the table `definition`; a load looks for news here",
+    ),
     sa.CheckConstraint('"only"', name="only"),
     comment="Facts kept once for this database",
 )

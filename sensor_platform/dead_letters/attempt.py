@@ -98,12 +98,14 @@ class Attempt:
                 )
                 return outcome.pick(read.own)
 
-            return load_prepared(self.database, prepared(), partial(self._load, turn, chunk.messages), again=prepared)
+            attempt = partial(self._load, turn, chunk.messages)
+            return load_prepared(prepared(), attempt, again=prepared, begin_trial=turn.begin_trial)
 
     def _load(self, turn: Turn, messages: list[Message], outcome: Outcome) -> Result:
         backoff = self._backoff()
         first_attempt_at = self.now + timedelta(seconds=backoff["first_backoff_s"])
         with turn.begin_load() as connection:
+            locks.take(connection, locks.CORRECTION)
             locks.take(connection, locks.LOAD)
             outcome = _still_held(connection, turn, outcome)
             loaded = load(connection, outcome, scope=Scope.MESSAGES, next_attempt_at=first_attempt_at, by=self.by)

@@ -19,6 +19,7 @@ from sensor_platform.routes.model import Route, Routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import LocalStaging, Staging, open_staging, staging_root
+from sensor_platform.transformers.registry import may_define
 
 
 def need_neighbours(topic: bytes, routes: Routes) -> bool:
@@ -29,6 +30,12 @@ def need_neighbours(topic: bytes, routes: Routes) -> bool:
     """
     route = route_of(topic, routes)
     return route is not None and (bool(route.report_by_exception) or _has_a_rate(route))
+
+
+def need_definitions(topic: bytes, routes: Routes) -> bool:
+    """Whether what becomes of a message of that topic may depend on what earlier messages said."""
+    route = route_of(topic, routes)
+    return route is not None and may_define(route.format)
 
 
 def _has_a_rate(route: Route) -> bool:

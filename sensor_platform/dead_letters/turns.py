@@ -19,10 +19,11 @@ Begin = Callable[[], AbstractContextManager[sa.Connection]]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """How to open a transaction, and one for a load; and the letters that it may change."""
+    """How to open a transaction, one for a load, and one that is rolled back; and the letters that it may change."""
 
     begin: Begin
     begin_load: Begin
+    begin_trial: Begin
     lease: Lease
 
 
@@ -37,7 +38,7 @@ def committed(database: Database, lease: Lease) -> Turns:
     def turn() -> Iterator[Turn]:
         with database.begin() as connection:
             lease.extend(connection)
-        yield Turn(database.begin, database.begin, lease)
+        yield Turn(database.begin, database.begin, database.connect, lease)
 
     return turn
 
@@ -49,6 +50,7 @@ def rolled_back(database: Database, ids: Sequence[int], *, now: datetime) -> Tur
     def turn() -> Iterator[Turn]:
         with database.connect() as connection:
             # First of all: to wait for a load while holding letters or series that it wants would be a deadlock.
+            locks.take(connection, locks.CORRECTION)
             locks.take(connection, locks.LOAD)
             lease = Lease.take(connection, ids, now=now)
 
@@ -65,6 +67,6 @@ def rolled_back(database: Database, ids: Sequence[int], *, now: datetime) -> Tur
                 finally:
                     attempt.rollback()
 
-            yield Turn(savepoint, undone, lease)
+            yield Turn(savepoint, undone, undone, lease)
 
     return turn

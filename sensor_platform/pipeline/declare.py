@@ -4,16 +4,17 @@ Under the load's lock: a load that was prepared by what stood before finds anoth
 comes, and is prepared again. Loads register what they see without that lock; rows are made and locked in their order.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from sensor_platform.database import locks
+from sensor_platform.database.each_row import update_each
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import calibration, registry_change, sensor, series, work_unit
-from sensor_platform.pipeline.calibration import Span, differing, overlap
+from sensor_platform.pipeline.calibration import differing, overlap
 from sensor_platform.pipeline.declarations import (
     KINDS,
     LEVELS,
@@ -22,9 +23,10 @@ from sensor_platform.pipeline.declarations import (
     Subject,
     spelled,
 )
-from sensor_platform.pipeline.series import Outdated, calibrations_of, look_up, outdate, registry_version
+from sensor_platform.pipeline.recalibrated import Found, Outdated, SeriesSpan, find, outdate
+from sensor_platform.pipeline.series import Units, calibrations_of, look_up, registry_version
 from sensor_platform.pipeline.unit_change import UnitChangeRefusedError
-from sensor_platform.pipeline.wished_units import set_first_units, set_unit
+from sensor_platform.pipeline.wished_units import convert_to, set_first_units, set_units
 
 #: `series.unit_by` of a unit that was set by hand.
 PERSON = "a person"
@@ -64,8 +66,11 @@ def declare(
     by: str,
     source: str | None = None,
     relabel: bool = False,
+    found: Found | None = None,
 ) -> Declared:
     """Makes the registry say what `declarations` say, and returns what changed. The caller commits, or not.
+
+    found: by `find_concerned`, in the same transaction, so that loads do not wait for that.
 
     A unit converts the stored values and the limits that stand; new limits are in the new unit. `relabel`: they were
     in it all the time.
@@ -82,7 +87,8 @@ def declare(
     unconverted = list(_set_units(connection, declarations, relabel=relabel))
     standing = _standing(connection, subjects)
     _set_fields(connection, declarations, standing)
-    outdated = _set_calibrations(connection, declarations, standing, version)
+    spans = _set_calibrations(connection, declarations, standing, version)
+    outdated = outdate(connection, spans, found)
     after = _standing(connection, subjects)
     problems = [*unconverted, *_misplaced(connection, declarations), *_contradictory(declarations, after)]
     if problems:
@@ -92,6 +98,18 @@ def declare(
         rows = [_row(change, version=version, by=by, source=source) for change in changes]
         connection.execute(sa.insert(registry_change), rows)
     return Declared(changes, outdated)
+
+
+def find_concerned(connection: sa.Connection, declarations: Iterable[Declaration]) -> Found:
+    """The micro-batches that were made with other calibrations than these say, looked for before `declare`, beside
+    loads. Backfills and retries wait from now on, until the transaction ends."""
+    locks.take(connection, locks.CORRECTION)
+    said = {one.subject: one.says["calibrations"] for one in declarations if "calibrations" in one.says}
+    known = look_up(connection, [(work_unit, sensor, metric) for work_unit, sensor, metric in said])
+    return find(
+        connection,
+        [(one.id, span) for key, one in known.items() for span in differing(one.calibrations, said[key])],
+    )
 
 
 def _with_places(declarations: Sequence[Declaration]) -> set[Subject]:
@@ -145,15 +163,17 @@ def _set_units(connection: sa.Connection, declarations: Sequence[Declaration], *
     set_first_units(
         connection, {one.id: wanted[key].says["unit"] for key, one in found.items() if not one.unit}, PERSON
     )
+    set_to: dict[int, Units] = {}
     for key, known in sorted(found.items()):
         unit = wanted[key].says["unit"]
         if known.unit is None:
             continue
         try:
             if (known.unit, known.unit_by) != (unit, PERSON) or relabel:
-                set_unit(connection, key, known, unit, relabel=relabel, by=PERSON)
+                set_to[known.id] = convert_to(connection, key, known, unit, relabel=relabel, by=PERSON)
         except UnitChangeRefusedError as refused:
             yield wanted[key].line, str(refused)
+    set_units(connection, set_to)
 
 
 def _set_fields(connection: sa.Connection, declarations: Sequence[Declaration], standing: _Standing) -> None:
@@ -166,19 +186,17 @@ def _set_fields(connection: sa.Connection, declarations: Sequence[Declaration], 
             parent = said.pop("parent")
             said["parent_id"] = None if parent is None else standing[(parent,)][0]
         if said:
-            row = {"own_id": id_, **{f"new_{name}": value for name, value in said.items()}}
-            rows.setdefault((len(one.subject) - 1, tuple(said)), []).append(row)
-    for (place, names), same in rows.items():  # thousands at once: loads wait for us
-        table = TABLES[place]
-        new: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
-        connection.execute(sa.update(table).where(table.c.id == sa.bindparam("own_id")).values(new), same)
+            rows.setdefault((len(one.subject) - 1, tuple(said)), []).append({"id": id_, **said})
+    for (place, _), same in rows.items():  # thousands at once: loads wait for us
+        update_each(connection, TABLES[place], same)
 
 
 def _set_calibrations(
     connection: sa.Connection, declarations: Sequence[Declaration], standing: _Standing, version: int
-) -> list[Outdated]:
-    """Those that stand stay for `trace`, which asks what a reading was made with."""
-    spans: list[tuple[int, Span]] = []
+) -> list[SeriesSpan]:
+    """The times at which a value becomes another. Those that stand stay for `trace`, which asks what a reading was made
+    with."""
+    spans: list[SeriesSpan] = []
     changed: list[int] = []
     rows: list[dict[str, Any]] = []
     for one in declarations:
@@ -195,7 +213,7 @@ def _set_calibrations(
         connection.execute(ended.values(to_version=version))
     if rows:
         connection.execute(sa.insert(calibration), rows)
-    return outdate(connection, spans)
+    return spans
 
 
 def _misplaced(connection: sa.Connection, declarations: Sequence[Declaration]) -> Iterator[_Problem]:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import statement
-from sensor_platform.database.tables import definition, definition_content
+from sensor_platform.database.tables import definition, definition_content, installation
 from sensor_platform.pipeline.contents import contents_of, digest_of
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.outdated import DefinitionRow, mark_behind
@@ -46,6 +46,8 @@ def write_definitions(
             row = DefinitionRow(format_, one.key, *outcome.place(one.message), int(micro_batch[one.message]), digest)
             rows[format_, one.key, one.message] = row
     new = set(rows.values())
+    if new != old:
+        connection.execute(_COUNT_CHANGE)
     if new:
         each = [{"digest": digest, "content": content} for digest, content in sorted(contents.items())]
         connection.execute(insert(definition_content).on_conflict_do_nothing(), each)
@@ -75,5 +77,6 @@ def latest(database: Database, format_: str, keys: Iterable[str]) -> dict[str, C
     return {row.key: contents[row.content] for row in rows}
 
 
+_COUNT_CHANGE = sa.update(installation).values(definition_changes=installation.c.definition_changes + 1)
 _LATEST = statement("sensor_platform.pipeline", "latest_definitions")
 _WITHDRAW = statement("sensor_platform.pipeline", "withdraw_definitions")

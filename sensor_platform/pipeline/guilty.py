@@ -13,10 +13,10 @@ import psycopg
 import sqlalchemy as sa
 
 from sensor_platform.database.copy import copy_readings
-from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import cursor
 from sensor_platform.errors import AccountingError, DefinitionsChangedError, RegistryChangedError
 from sensor_platform.log import get_logger
+from sensor_platform.pipeline.catalogue import Begin
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.standing import METRIC
 from sensor_platform.transformers.contract import Refusal
@@ -32,43 +32,45 @@ T = TypeVar("T")
 
 
 def load_prepared(
-    database: Database, outcome: Outcome, attempt: Callable[[Outcome], T], *, again: Callable[[], Outcome]
+    outcome: Outcome, attempt: Callable[[Outcome], T], *, again: Callable[[], Outcome], begin_trial: Begin
 ) -> T:
     """`without_guilty`, of what `again` prepares where the registry or a definition changed since `outcome` was.
+
+    begin_trial: opens a transaction that is rolled back, and sees the partitions that `outcome` was prepared with.
 
     Raises:
         RegistryChangedError: the registry changed each time.
     """
     for _ in range(PREPARED_AGAIN):
         try:
-            return without_guilty(database, outcome, attempt)
+            return without_guilty(outcome, attempt, begin_trial)
         except (RegistryChangedError, DefinitionsChangedError) as err:
             get_logger().info("prepared_again", because=str(err))
             before, outcome = outcome, again()
             if isinstance(err, DefinitionsChangedError) and outcome.decoded_with == before.decoded_with:
                 # Nobody changed anything: it was decoded beside messages that are not loaded, or by other versions.
                 outcome = replace(outcome, load_outdated=True)
-    return without_guilty(database, replace(outcome, load_outdated=True), attempt)
+    return without_guilty(replace(outcome, load_outdated=True), attempt, begin_trial)
 
 
-def without_guilty(database: Database, outcome: Outcome, attempt: Callable[[Outcome], T]) -> T:
+def without_guilty(outcome: Outcome, attempt: Callable[[Outcome], T], begin_trial: Begin) -> T:
     """`attempt` of `outcome`, a transaction of its own; readings that PostgreSQL refuses become dead letters in it."""
     try:
         return attempt(outcome)
     except (sa.exc.DBAPIError, psycopg.Error, UnicodeEncodeError) as err:
         if not _is_about_a_row(err):
             raise
-        reasons = _find(database, outcome, np.arange(len(outcome.readings)))
+        reasons = _find(begin_trial, outcome, np.arange(len(outcome.readings)))
         if not reasons:
             raise AccountingError(f"PostgreSQL refused the load, and no reading by itself: {_reason(err)}") from err
         get_logger().warning("readings_refused_by_database", readings=len(reasons), error=_reason(err))
         return attempt(_refuse(outcome, reasons))
 
 
-def _find(database: Database, outcome: Outcome, places: np.ndarray) -> dict[int, str]:
+def _find(begin_trial: Begin, outcome: Outcome, places: np.ndarray) -> dict[int, str]:
     """The readings among `places` that PostgreSQL refuses by themselves, with its reason."""
     try:
-        with database.connect() as connection, cursor(connection) as cur:
+        with begin_trial() as connection, cursor(connection) as cur:
             copy_readings(cur, METRIC, outcome.readings.take(places))
     except (sa.exc.DBAPIError, psycopg.Error, UnicodeEncodeError) as err:
         if not _is_about_a_row(err):
@@ -76,7 +78,7 @@ def _find(database: Database, outcome: Outcome, places: np.ndarray) -> dict[int,
         if len(places) == 1:
             return {int(places[0]): _reason(err)}
         half = len(places) // 2
-        return {**_find(database, outcome, places[:half]), **_find(database, outcome, places[half:])}
+        return {**_find(begin_trial, outcome, places[:half]), **_find(begin_trial, outcome, places[half:])}
     return {}
 
 

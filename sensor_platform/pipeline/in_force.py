@@ -1,8 +1,9 @@
 """Which definitions a group of messages was decoded with, and whether they are in force when it is loaded.
 
 Decoding is done outside of the load's lock. What another process commits meanwhile (a birth that was uploaded late, a
-backfill, a retry) may stand before these messages. So what was decoded with is kept beside what became of it, and is
-held against the table under the lock, when nobody else can change it: what differs is prepared again.
+backfill, a retry) may stand before these messages. So what was decoded with is kept beside what became of it, and,
+where definitions have changed since, is held against the table under the lock, when nobody else can change it: what
+differs is prepared again.
 """
 
 from bisect import bisect_right
@@ -17,6 +18,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from sensor_platform.database.raw import statement
+from sensor_platform.database.tables import installation
 from sensor_platform.pipeline.contents import contents_of, digest_of
 from sensor_platform.pipeline.outcome import DecodedWith, Place, Source
 from sensor_platform.transformers.definitions import Definition, Definitions
@@ -33,6 +35,7 @@ class StoredDefinitions:
     source_of: np.ndarray
     messages: pa.Table
     _answers: dict[str, dict[str, dict[Place, bytes]]] = field(init=False, default_factory=dict)
+    _as_of: list[int] = field(init=False, default_factory=list)  # `definition_changes` before each question
 
     def of(self, format_: str) -> Definitions:
         """Those of one format, looked up when they are asked for."""
@@ -50,11 +53,12 @@ class StoredDefinitions:
             for one in found:
                 if one.key in answers:
                     answers[one.key][self._place(one.message)] = digest_of(one.content)
-        return DecodedWith(self._place(0), self._place(self.messages.num_rows - 1), self._answers)
+        return DecodedWith(self._place(0), self._place(self.messages.num_rows - 1), self._answers, min(self._as_of))
 
     def _find(self, format_: str, keys: Collection[str]) -> Mapping[str, Sequence[Definition]]:
         first, last = self._place(0), self._place(self.messages.num_rows - 1)
         with self.begin() as connection:
+            self._as_of.append(definition_changes(connection))
             rows = _rows(connection, format_, keys, first, last)
             contents = contents_of(connection, {row.content for row in rows})
         starts = np.searchsorted(self.source_of, np.arange(len(self.sources) + 1))
@@ -76,6 +80,11 @@ class StoredDefinitions:
     def _place(self, message: int) -> Place:
         source = self.sources[int(self.source_of[message])]
         return source.first_received_at, source.name, self.messages["sequence"][message].as_py()
+
+
+def definition_changes(connection: sa.Connection) -> int:
+    """Grows whenever the table `definition` changes, in the transaction of the change, under the load's lock."""
+    return int(connection.execute(sa.select(installation.c.definition_changes)).scalar_one())
 
 
 def is_outdated(connection: sa.Connection, decoded_with: DecodedWith | None) -> bool:

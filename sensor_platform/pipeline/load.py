@@ -23,7 +23,7 @@ from sensor_platform.pipeline.committed import Committed, around, read_rows
 from sensor_platform.pipeline.counts import Made, count
 from sensor_platform.pipeline.definitions import write_definitions
 from sensor_platform.pipeline.horizon import too_old
-from sensor_platform.pipeline.in_force import is_outdated
+from sensor_platform.pipeline.in_force import definition_changes, is_outdated
 from sensor_platform.pipeline.letters import write_letters
 from sensor_platform.pipeline.outcome import Outcome
 from sensor_platform.pipeline.outdated import mark
@@ -65,6 +65,8 @@ def load(
         RegistryChangedError: the unit of a series, or what people say of it, changed since `outcome` was prepared.
         DefinitionsChangedError: it was decoded with definitions that are not in force any more.
     """
+    if scope is not Scope.NEW:
+        locks.take(connection, locks.CORRECTION)
     locks.take(connection, locks.LOAD)
     if (unit_changes(connection), registry_version(connection)) != (outcome.units_as_of, outcome.registry_as_of):
         raise RegistryChangedError("the registry changed while readings were prepared: prepare them again")
@@ -90,8 +92,10 @@ def load(
     stands[~expired], conflicting[~expired] = insert(connection, rows.take(~expired), after_removal=not is_new)
     made = count(outcome, rows, stands, conflicting, expired)
     whole = [] if scope is Scope.MESSAGES else list(ids.values())
+    # Before ours change it: where nobody else has changed any, what was decoded with is in force.
+    as_before = outcome.decoded_with is None or outcome.decoded_with.as_of == definition_changes(connection)
     write_definitions(connection, outcome, micro_batch, whole=whole, is_new=is_new)
-    outdated = is_outdated(connection, outcome.decoded_with)
+    outdated = not as_before and is_outdated(connection, outcome.decoded_with)
     if outdated and not outcome.load_outdated:
         raise DefinitionsChangedError("a definition changed while messages were decoded: prepare them again")
     write_letters(

@@ -32,11 +32,16 @@ Place = tuple[datetime, str, int]
 @dataclass(frozen=True, slots=True)
 class DecodedWith:
     """The definitions that a group of messages was decoded with: those in force at its first message, and all up to its
-    last one, its own among them."""
+    last one, its own among them.
+
+    as_of: `definition_changes` before they were asked for; None: what is loaded is not all that was decoded, so that
+    they may be others though nobody changed any.
+    """
 
     first: Place
     last: Place
     definitions: dict[str, dict[str, dict[Place, bytes]]]  # format -> key -> where it was said -> digest of the content
+    as_of: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,8 @@ class Outcome:
 
     def pick(self, rows: np.ndarray) -> "Outcome":
         """The same with only the messages where `rows` is true."""
+        if rows.all():
+            return self
         place = np.cumsum(rows) - 1
         kept = rows[self.message]
         return replace(
@@ -97,6 +104,7 @@ class Outcome:
                 format_: [replace(one, message=int(place[one.message])) for one in found if rows[one.message]]
                 for format_, found in self.definitions.items()
             },
+            decoded_with=self.decoded_with and replace(self.decoded_with, as_of=None),
         )
 
     def refuse(self, readings: np.ndarray, refusals: list[Refusal]) -> "Outcome":

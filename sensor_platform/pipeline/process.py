@@ -232,7 +232,9 @@ class _Steps:
 
     def load(self, group: Group, outcome: Outcome) -> Report:
         seconds, started = group.seconds, time.perf_counter()
-        loaded = load_prepared(self.database, outcome, self._attempt, again=lambda: self.prepare(group))
+        loaded = load_prepared(
+            outcome, self._attempt, again=lambda: self.prepare(group), begin_trial=self.database.connect
+        )
         loaded_at = time.perf_counter()
         seconds["load"] = loaded_at - started
         changed = None

@@ -14,10 +14,10 @@ from sensor_platform.database.tables import registry_change, sensor, series, wor
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.pipeline.calibration import Calibration, laid_over
 from sensor_platform.pipeline.declarations import Declaration
-from sensor_platform.pipeline.declare import PERSON, Declared, declare
+from sensor_platform.pipeline.declare import PERSON, Declared, declare, find_concerned
 from sensor_platform.pipeline.readings import find_sensor
 from sensor_platform.pipeline.registry_file import read_registry
-from sensor_platform.pipeline.series import calibrations_of, look_up
+from sensor_platform.pipeline.series import Key, calibrations_of, look_up
 
 #: One reading may be late and another lost; a sensor of which a third is missing is silent.
 SILENT_INTERVALS = 3
@@ -36,7 +36,8 @@ def import_registry(database: Database, path: Path, *, by: str, dry_run: bool = 
     """
     declarations = read_registry(path)
     with database.connect() as connection:
-        declared = declare(connection, declarations, by=by, source=str(path))
+        found = find_concerned(connection, declarations)
+        declared = declare(connection, declarations, by=by, source=str(path), found=found)
         if not dry_run:
             connection.commit()
     return declared
@@ -71,17 +72,25 @@ def set_sensor(
     with database.begin() as connection:
         subject = find_sensor(connection, name)
         declarations = [Declaration(subject, _given(of_sensor))]
-        said = _given(of_series)
-        if said or calibration is not None:
+        found = None
+        if _given(of_series) or calibration is not None:
             key = (*subject, metric or "")
-            locks.take(connection, locks.LOAD)  # what is laid over those that stand must still stand when it is written
-            known = look_up(connection, [key]).get(key)
-            if known is None:
-                raise UnknownSeriesError(f"{'/'.join(subject)} has no metric {metric!r}")
             if calibration is not None:
-                said["calibrations"] = laid_over(known.calibrations, calibration)
-            declarations.append(Declaration(key, said))
-        return declare(connection, declarations, by=by, relabel=relabel)
+                found = find_concerned(connection, [_of_series(connection, key, of_series, calibration)])
+            locks.take(connection, locks.LOAD)  # what is laid over those that stand must still stand when it is written
+            declarations.append(_of_series(connection, key, of_series, calibration))
+        return declare(connection, declarations, by=by, relabel=relabel, found=found)
+
+
+def _of_series(
+    connection: sa.Connection, key: Key, fields: dict[str, Any], calibration: Calibration | None
+) -> Declaration:
+    """`calibration` laid over those that stand."""
+    known = look_up(connection, [key]).get(key)
+    if known is None:
+        raise UnknownSeriesError(f"{'/'.join(key[:2])} has no metric {key[2]!r}")
+    laid = {} if calibration is None else {"calibrations": laid_over(known.calibrations, calibration)}
+    return Declaration(key, {**_given(fields), **laid})
 
 
 def set_work_unit(

@@ -6,13 +6,13 @@ wait for each other for milliseconds and never deadlock. A series without readin
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import sqlalchemy as sa
 
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import registry_change, unit_change
-from sensor_platform.pipeline.calibration import Calibration, Span
+from sensor_platform.pipeline.calibration import Calibration
+from sensor_platform.pipeline.recalibrated import outdate
 from sensor_platform.transformers.units import AS_IT_IS, Conversion, conversion
 
 #: Units of a series that are noted: a place fits in a byte.
@@ -58,16 +58,6 @@ class Seen:
     conflicts: str
     unit_by: str | None = None
     units: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outdated:
-    """Micro-batches of a received hour that were made with another calibration: to be made again, and those that keep
-    what they have, since retention has deleted their bytes."""
-
-    hour: datetime
-    micro_batches: int
-    kept: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +125,6 @@ def calibrations_of(connection: sa.Connection, series: Sequence[int]) -> dict[in
     return found
 
 
-def outdate(connection: sa.Connection, spans: Collection[tuple[int, Span]]) -> list[Outdated]:
-    """Marks in the ledger which readings were made with another calibration: those of (series, times). Under the
-    load's lock."""
-    if not spans:
-        return []
-    columns = {
-        "series": [series for series, _ in spans],
-        "starts": [start for _, (start, _) in spans],
-        "ends": [end for _, (_, end) in spans],
-    }
-    return [Outdated(row.hour, row.outdated, row.kept) for row in connection.execute(_OUTDATE, columns)]
-
-
 def convert_calibrations(connection: sa.Connection, series: int, how: Conversion) -> None:
     """The series has another unit, by `how`. Values in calibrated times were converted too, but for the last digit."""
     held = calibrations_of(connection, [series]).get(series, [])
@@ -198,7 +175,6 @@ def _columns(keys: Sequence[Key]) -> dict[str, list[str]]:
 _LOOK_UP = statement("sensor_platform.pipeline", "look_up_series")
 _CALIBRATIONS = statement("sensor_platform.pipeline", "calibrations")
 _CONVERT_CALIBRATIONS = statement("sensor_platform.pipeline", "convert_calibrations")
-_OUTDATE = statement("sensor_platform.pipeline", "outdate_calibrated")
 _NOTE_UNITS = statement("sensor_platform.pipeline", "note_units")
 _REGISTER = [
     statement("sensor_platform.pipeline", name)

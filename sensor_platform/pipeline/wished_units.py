@@ -5,14 +5,16 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
+from sensor_platform.database.each_row import update_each
 from sensor_platform.database.tables import series
 from sensor_platform.pipeline.series import Key, Series, UnitChange, Units
 from sensor_platform.pipeline.unit_change import change_units, has_readings, refusal
 from sensor_platform.transformers.units import conversion
 
 
-def set_unit(connection: sa.Connection, key: Key, known: Series, unit: str, *, relabel: bool, by: str) -> None:
-    """Gives the series `known`, whose row the caller holds, another unit; `relabel`: it had it all the time.
+def convert_to(connection: sa.Connection, key: Key, known: Series, unit: str, *, relabel: bool, by: str) -> Units:
+    """Tells the readings of the series `known`, whose row the caller holds, in another unit; `relabel`: they were in it
+    all the time. Returns what the row is to say.
 
     Raises:
         UnitChangeRefusedError: what stands does not convert to `unit`, or a route says what it is.
@@ -25,15 +27,17 @@ def set_unit(connection: sa.Connection, key: Key, known: Series, unit: str, *, r
         to = _wished(connection, key, known, unit, by)
     if (to.unit, to.unnamed_unit) != (known.unit, known.unnamed_unit):
         change_units(connection, UnitChange(key, known, to, by), keep_limits=relabel)
-    connection.execute(sa.update(series).where(series.c.id == known.id).values(**asdict(to)))
+    return to
+
+
+def set_units(connection: sa.Connection, units: Mapping[int, Units]) -> None:
+    """What the rows of series say, which the caller holds; by id, many at once."""
+    update_each(connection, series, [{"id": id_, **asdict(to)} for id_, to in units.items()])
 
 
 def set_first_units(connection: sa.Connection, units: Mapping[int, str], by: str) -> None:
     """Gives series that have no unit yet, whose rows the caller holds, their first one; by id, many at once."""
-    if units:
-        rows = [{"own_id": id_, "unit": unit, "unnamed_unit": unit} for id_, unit in units.items()]
-        own = sa.update(series).where(series.c.id == sa.bindparam("own_id"))
-        connection.execute(own.values(unit_by=by, unnamed_by=None), rows)
+    set_units(connection, {id_: Units(unit, by, unit, None) for id_, unit in units.items()})
 
 
 def _wished(connection: sa.Connection, key: Key, known: Series, unit: str, by: str) -> Units:

@@ -34,6 +34,8 @@ BUILT_IN = {
 
 #: Formats that know by themselves which sensor a message is of: their routes need not say it.
 NAMES_SENSORS = frozenset({"sparkplug"})
+#: Formats that come along of which a message may say what later ones mean: births, metadata.
+DEFINING = frozenset({"opcua", "sparkplug"})
 #: Installed packages name their formats in it: `press-log = "plant_formats:press_log"`.
 ENTRY_POINTS = "sensor_platform.transformers"
 
@@ -107,6 +109,11 @@ def get(name: str) -> Registered:
 def registered_here(name: str) -> Registered | None:
     """A format that this process has registered itself; nothing is imported for it."""
     return _registered.get(name)
+
+
+def may_define(name: str) -> bool:
+    """Whether what a message of that format becomes may rest on earlier ones; of your own formats it always may."""
+    return name in DEFINING or name not in BUILT_IN
 
 
 def known() -> list[str]:

@@ -74,21 +74,52 @@ def states(database: Database) -> list[tuple[str, str]]:
     return [(name, state) for name, state, *_ in rows(database, STATES)]
 
 
+def letter(micro_batch: int, topic: bytes, *, sequence: int = 0, hour: int = 0) -> Any:
+    """A row of `chosen_messages`."""
+    at = HOUR + timedelta(hours=hour)
+    return SimpleNamespace(micro_batch=micro_batch, hour=at, sequence=sequence, topic=topic, payload_bytes=9)
+
+
 def test_only_the_route_that_a_message_has_today_says_whether_its_neighbours_have_a_say() -> None:
     found = [
-        *(SimpleNamespace(micro_batch=1, sequence=n, topic=b"calm/press/p1", payload_bytes=9) for n in range(2)),
-        SimpleNamespace(micro_batch=2, sequence=0, topic=b"promised/press/p1", payload_bytes=9),
-        SimpleNamespace(micro_batch=3, sequence=0, topic=b"calm/press/p1", payload_bytes=9),
-        SimpleNamespace(micro_batch=3, sequence=1, topic=b"thinned/press/p1", payload_bytes=9),
-        SimpleNamespace(micro_batch=4, sequence=0, topic=b"limited/press/p1", payload_bytes=9),
-        SimpleNamespace(micro_batch=5, sequence=0, topic=b"\xff", payload_bytes=9),
-        SimpleNamespace(micro_batch=6, sequence=0, topic=b"nobody", payload_bytes=9),
+        letter(1, b"calm/press/p1"),
+        letter(1, b"calm/press/p1", sequence=1),
+        letter(2, b"promised/press/p1", hour=1),
+        letter(3, b"calm/press/p1", hour=2),
+        letter(3, b"thinned/press/p1", sequence=1, hour=2),
+        letter(4, b"limited/press/p1", hour=2),
+        letter(5, b"\xff", hour=3),
+        letter(6, b"nobody", hour=4),
     ]
-    assert list(chunks(found, routes())) == [  # type: ignore[arg-type]
+    assert list(chunks(found, routes())) == [
         Chunk([(1, 0), (1, 1), (2, 0)], []),
         Chunk([(3, 0), (3, 1)], [(3, 1)]),
         Chunk([(4, 0)], [(4, 0)]),
         Chunk([(5, 0), (6, 0)], []),
+    ]
+
+
+def test_where_earlier_messages_have_a_say_a_portion_reaches_over_no_more_than_an_hour() -> None:
+    """It reads all that was said between its messages: of letters months apart that would be millions of births."""
+    found = [
+        letter(1, b"calm/press/p1"),
+        letter(2, b"calm/press/p1", hour=1),
+        letter(3, b"spBv1.0/g/NDATA/n", hour=2),
+        letter(4, b"calm/press/p1", hour=2),
+        letter(5, b"calm/press/p1", hour=3),
+        letter(6, b"calm/press/p1", hour=4),
+        letter(7, b"spBv1.0/g/NDATA/n", hour=4000),
+        letter(8, b"own/press/p1", hour=4001),
+    ]
+    born = "  - {name: born, filter: 'spBv1.0/#', format: sparkplug}\n"
+    own = "  - {name: own, filter: 'own/{work_unit}/{sensor}', format: opcua}\n"
+    using = parse_routes(ROUTES % (("",) * 4) + born + own)
+    assert [[micro_batch for micro_batch, _ in chunk.messages] for chunk in chunks(found, using)] == [
+        [1, 2],
+        [3, 4],
+        [5, 6],
+        [7],
+        [8],
     ]
 
 

@@ -125,6 +125,24 @@ def test_a_dry_run_registers_no_series_and_makes_no_partition(database: Database
     assert rows(database, "SELECT * FROM pg_class WHERE relispartition") == []
 
 
+def test_a_dry_run_blames_the_reading_that_the_database_refuses_and_no_other(
+    database: Database, staging: LocalStaging
+) -> None:
+    """In a month of which the partition is not there yet: what a dry run makes, only its own transaction sees."""
+    month_ago = HOUR - timedelta(days=31)
+    stage(staging, "a", [value("warm", month_ago), value("cursed", month_ago), value("hot", month_ago)])
+    load(staging, database)
+    with database.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE sensor_platform.metric ADD CHECK (text <> 'cursed')"))
+    due = {"settings": SETTINGS, "now": now(hours=1)}
+    would = retry(database, TEXT, dry_run=True, **due)
+    assert (would.inserted, would.states) == (2, {"resolved": 2, "pending": 1})
+    assert [one["code"] for one in would.outcomes if one["state"] == "pending"] == ["refused_by_database"]
+    assert rows(database, "SELECT * FROM pg_class WHERE relispartition") == []
+    done = retry(database, TEXT, **due)
+    assert (done.inserted, done.states) == (would.inserted, would.states)
+
+
 def test_the_original_bytes_are_kept(loaded: Database) -> None:
     before = rows(loaded, "SELECT sequence, topic, payload FROM dead_letter_message ORDER BY 1")
     retry(loaded, TEXT, settings=SETTINGS, now=now(hours=1))

@@ -5,7 +5,7 @@ The other one holds the load's lock, with a transaction open, while this one dec
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
@@ -59,6 +60,7 @@ def prepared(staging: LocalStaging, database: Database) -> Outcome:
 def meanwhile(database: Database, other: Outcome, scope: loading.Scope, work: Callable[[], Any]) -> Any:
     """What `work` returns, which decodes before the load of `other` is committed, and loads after."""
     with ThreadPoolExecutor(1) as thread, database.begin() as connection:
+        locks.take(connection, locks.CORRECTION)
         locks.take(connection, locks.LOAD)
         done = thread.submit(work)
         wait_until(lambda: done.done() or rows(database, WAITING) == [(1,)], "the other one to wait for the lock", 60)
@@ -147,6 +149,68 @@ def test_one_that_is_equal_or_stands_elsewhere_lets_nothing_be_prepared_again(
     assert told(database) == [("force", "a"), ("force", "c")]
 
 
+@pytest.fixture
+def asked(database: Database) -> Iterator[list[str]]:
+    """A word for each question for what is in force; `locked` after those that are asked under the load's lock."""
+    words: list[str] = []
+    locked: set[Any] = set()
+
+    def note(connection: sa.Connection, _cursor: Any, query: str, *_: Any) -> None:
+        if "pg_advisory_xact_lock" in query:
+            locked.add(connection.connection.driver_connection)
+        elif "ORDER BY found.key" in query:
+            words.append("locked" if connection.connection.driver_connection in locked else "free")
+
+    def ended(connection: sa.Connection) -> None:
+        locked.discard(connection.connection.driver_connection)
+
+    ends = ("commit", "rollback")
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    for end in ends:
+        sa.event.listen(database.engine, end, ended)
+    yield words
+    sa.event.remove(database.engine, "before_cursor_execute", note)
+    for end in ends:
+        sa.event.remove(database.engine, end, ended)
+
+
+def test_under_the_lock_nobody_asks_again_for_what_did_not_change(
+    database: Database, staging: LocalStaging, asked: list[str]
+) -> None:
+    staged_at(staging, 0, "+force", "a")
+    staged_at(staging, 1, "b", "+speed", "c")
+    load(staging, database, using=ROUTES)
+    load(staging, database, using=ROUTES, mode=Mode.AGAIN)
+    assert told(database) == [("force", "a"), ("force", "b"), ("speed", "c")]
+    assert set(asked) == {"free"}
+
+
+def test_under_the_lock_it_is_asked_again_where_anything_has_changed(
+    database: Database, staging: LocalStaging, elsewhere: LocalStaging, asked: list[str]
+) -> None:
+    staged_at(staging, 0, "+force", "a")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 2, "c")
+    stage(elsewhere, "b-1", say("+stroke", sensor="p2"), hour=HOURS[1])
+    other = prepared(elsewhere, database)
+    asked.clear()
+    meanwhile(database, other, loading.Scope.NEW, partial(load, staging, database, using=ROUTES))
+    assert asked == ["free", "locked"]
+    assert told(database) == [("force", "a"), ("force", "c")]
+
+
+def test_a_retry_of_one_message_asks_again_where_a_load_has_defined_another(
+    database: Database, staging: LocalStaging, asked: list[str]
+) -> None:
+    staged_at(staging, 2, "c")
+    load(staging, database, using=ROUTES)
+    staged_at(staging, 0, "+force")
+    load(staging, database, using=ROUTES)
+    asked.clear()
+    assert retry(database, ROUTES, settings=Settings(), ids=[1]).states == {"resolved": 1}
+    assert asked == ["free"]
+
+
 def test_definitions_that_change_each_time_hold_up_no_load_and_it_is_marked(
     database: Database, staging: LocalStaging, elsewhere: LocalStaging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,7 +260,7 @@ def test_what_decoding_again_does_not_change_is_marked_at_once(
         with database.begin() as connection:
             return loading.load(connection, outcome, scope=loading.Scope.NEW, next_attempt_at=datetime.now(UTC))
 
-    load_prepared(database, other, attempt, again=again)
+    load_prepared(other, attempt, again=again, begin_trial=database.connect)
     assert len(preparations) == 1
     assert told(database) == [("force", "c")]
     assert outdated(database) == {HOURS[2]: 1}

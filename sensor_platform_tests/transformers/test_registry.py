@@ -1,5 +1,7 @@
+import importlib.util
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -147,3 +149,16 @@ def test_names_are_taken_once() -> None:
     assert "mine" in registry.known()
     with pytest.raises(KeyError, match=r'unknown format "yours"\. Known: binary, cbor, csv, .*mine'):
         registry.get("yours")
+
+
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN))
+def test_a_format_that_comes_along_says_beforehand_whether_it_walks_with_definitions(name: str) -> None:
+    spec = importlib.util.find_spec(registry.BUILT_IN[name])
+    assert spec is not None
+    assert spec.origin is not None
+    walks = "Timeline(" in Path(spec.origin).read_text(encoding="utf-8")
+    assert (registry.may_define(name), walks) == (name in registry.DEFINING,) * 2
+
+
+def test_one_of_your_own_may_define() -> None:
+    assert registry.may_define("press-log")

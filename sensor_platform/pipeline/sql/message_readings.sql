@@ -20,14 +20,8 @@ FROM own
 JOIN sensor_platform.series ON series.id = own.series
 JOIN sensor_platform.sensor ON sensor.id = series.sensor_id
 JOIN sensor_platform.work_unit ON work_unit.id = sensor.work_unit_id
-JOIN sensor_platform.ledger ON ledger.id = own.micro_batch
-LEFT JOIN sensor_platform.dead_letter_message AS message
-       ON message.micro_batch = own.micro_batch AND message.sequence = own.sequence
-LEFT JOIN sensor_platform.calibration
-       ON calibration.series = own.series
-      AND calibration.from_version <= coalesce(CAST(message.made_by ->> 'registry' AS bigint), ledger.registry_as_of)
-      AND coalesce(calibration.to_version > coalesce(CAST(message.made_by ->> 'registry' AS bigint), ledger.registry_as_of), true)
-      AND coalesce(calibration.valid_from <= own.time, true) AND coalesce(own.time < calibration.valid_to, true)
+LEFT JOIN LATERAL sensor_platform.calibration_of(own.series, own.time, own.micro_batch, own.sequence)
+       AS calibration ON true
 LEFT JOIN LATERAL (
     SELECT ledger.name AS micro_batch, reading.sequence
     FROM sensor_platform.metric AS reading

@@ -18,10 +18,7 @@ JOIN sensor_platform.metric ON metric.series = series.id
 JOIN sensor_platform.ledger ON ledger.id = metric.micro_batch
 LEFT JOIN sensor_platform.dead_letter_message AS message
        ON message.micro_batch = metric.micro_batch AND message.sequence = metric.sequence
-LEFT JOIN sensor_platform.calibration
-       ON calibration.series = metric.series
-      AND calibration.from_version <= coalesce(CAST(message.made_by ->> 'registry' AS bigint), ledger.registry_as_of)
-      AND coalesce(calibration.to_version > coalesce(CAST(message.made_by ->> 'registry' AS bigint), ledger.registry_as_of), true)
-      AND coalesce(calibration.valid_from <= metric.time, true) AND coalesce(metric.time < calibration.valid_to, true)
+LEFT JOIN LATERAL sensor_platform.calibration_of(metric.series, metric.time, metric.micro_batch, metric.sequence)
+       AS calibration ON true
 WHERE work_unit.name = :work_unit AND sensor.name = :sensor AND series.metric = :metric AND metric.time = :time
 ORDER BY ledger.first_received_at, ledger.name, metric.sequence, metric.ordinal
