@@ -1,24 +1,29 @@
 """Staged messages to committed readings: the pipeline beside raw sorted COPY of the same rows, and the obvious script.
 
-`python -m benchmarks.pipeline [--json] [--rounds 5] [--messages 200000] [--grow 10,50] [--quick]`. One process, an
+`python -m benchmarks.pipeline [--json] [--rounds 5] [--messages 200000] [--grow 1,10,50] [--quick]`. One process, an
 embedded PostgreSQL with its durable settings. A message is 150 bytes of JSON with a time and two metrics, so two
 readings.
 
 Each round runs every alternative once on messages of its own. *ours* reads the files, decodes, validates, finds
 repeats, and commits readings and ledger. *copy* is binary COPY of rows that were built before the clock starts, sorted
 by (series, time), the same number a transaction, into a table of the same columns, partitions and indexes. *script* is
-`json.loads`, DataFrame, `to_sql(method="multi")` into a table with one index. `--grow`: millions of rows that the table
-holds before *ours* and *copy* are measured again, one reading of each series in ten seconds; two queries are timed
-there, too: *point*, a day of one sensor, and *fleet*, figures of the last hour of every series. Their plans are in the
-JSON.
+`json.loads`, DataFrame, `to_sql(method="multi")` into a table with one index. *run* is *ours* as a run of Dagster, in
+this process, with its instance on the same server: what that takes more is `dagster` in `seconds_of_ours`. There,
+`load` goes on beside `decode` and `validate` of the next group, and `ledger` is a part of it.
+
+`--grow`: millions of rows that the table holds before *ours* and *copy* are measured again, one reading of each series
+in ten seconds, in the partition that is loaded; two queries are timed there, too: *point*, a day of one sensor, and
+*fleet*, figures of the last hour of every series. Their plans are in the JSON.
 """
 
 import json
 import logging
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +34,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from benchmarks.baselines import dataframe_script
+from benchmarks.instance import dagster_instance
 from benchmarks.machine import machine
 from benchmarks.plant import FIRST_RECEIVED, INTERVAL_US, METRICS, SENSORS, Plant
 from sensor_platform.database.copy import COLUMNS, ReadingRows, copy_readings
@@ -38,6 +44,7 @@ from sensor_platform.database.partitions import make_partitions
 from sensor_platform.database.raw import cursor
 from sensor_platform.embedded.postgres import EmbeddedPostgres
 from sensor_platform.log import set_up_logging
+from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.process import GROUP_MESSAGES, process
 from sensor_platform.routes.file import parse_routes
 from sensor_platform.settings import Settings
@@ -46,6 +53,7 @@ from sensor_platform.staging.store import LocalStaging
 ROUTES = "routes:\n  - {name: data, filter: 'factory/{work_unit}/sensors/{sensor}/data', format: json}\n"
 MICRO_BATCH_MESSAGES = 20_000
 SCRIPT_SHARE = 0.05
+GROW_M = "1,10,50"
 #: Ratio or figure -> its least value.
 TARGETS = {"ours_of_copy": 0.5, "ours_of_script": 5.0, "readings_per_s": 150_000, "grown_of_small": 0.8}
 
@@ -58,6 +66,7 @@ CREATE INDEX ON bench.metric USING brin (micro_batch);
 CREATE TABLE bench.script (sensor text, metric text, time timestamptz, value double precision);
 CREATE INDEX ON bench.script (sensor, metric, time);
 """
+BEGAN = "UPDATE sensor_platform.installation SET first_hour = :hour"
 #: What the queries may take at most at 50 million rows, in ms.
 QUERY_TARGETS_MS = {"point": 50.0, "fleet": 500.0}
 QUERY_ROWS_M = 50
@@ -84,17 +93,19 @@ QUERIES = {
         GROUP BY work_unit, sensor, metric""",
 }
 ASKED = 5
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
 class Bench:
     """One database, one staging area; messages are never used twice."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
-        self.database = database
+    def __init__(self, database: Database, instance: Any, folder: Path) -> None:
+        self.database, self.instance = database, instance
         self.staging = LocalStaging(folder / "staging")
         self.routes = parse_routes(ROUTES)
         self.next_message = 0
         self.grown = 0
+        self.ledger = StatementSeconds(database, "sensor_platform.ledger")
 
     def plant(self, messages: int) -> Plant:
         plant = Plant(self.next_message, messages)
@@ -105,12 +116,31 @@ class Bench:
         """Readings/s, and where the seconds went."""
         plant = self.plant(messages)
         plant.stage(self.staging, micro_batch_messages=MICRO_BATCH_MESSAGES)
+        self.ledger.seconds = 0.0
         began = time.perf_counter()
         report = process(self.staging, self.database, self.routes, settings=Settings())
         took_s = time.perf_counter() - began
         if report.readings.inserted != messages * len(METRICS):
             raise click.ClickException(f"{report.readings.inserted} readings are in, not {messages * len(METRICS)}")
-        return report.readings.inserted / took_s, {**report.seconds, "all": took_s}
+        return report.readings.inserted / took_s, {**report.seconds, "ledger": self.ledger.seconds, "all": took_s}
+
+    def run(self, messages: int) -> float:
+        """Readings/s of the job that micro_batch_sensor asks for, which does not stay for more."""
+        from sensor_platform.definitions import build_defs
+        from sensor_platform.defs import names
+        from sensor_platform.defs.partitions import key_of
+        from sensor_platform.defs.resources import Platform
+
+        plant = self.plant(messages)
+        plant.stage(self.staging, micro_batch_messages=MICRO_BATCH_MESSAGES)
+        first, last = (key_of(hour) for hour in plant.hours)
+        tags = {names.MODE_TAG: Mode.NEW.value, names.RANGE_START_TAG: first, names.RANGE_END_TAG: last}
+        job = build_defs(platform=Platform(tick_wait_s=0)).resolve_job_def(names.READINGS_JOB)
+        began = time.perf_counter()
+        done = job.execute_in_process(QUIET, instance=self.instance, tags=tags)
+        if not done.success:
+            raise click.ClickException("the run failed")
+        return messages * len(METRICS) / (time.perf_counter() - began)
 
     def copy(self, messages: int) -> float:
         groups = [rows_of(part) for part in parts(self.plant(messages), GROUP_MESSAGES)]
@@ -165,6 +195,22 @@ class Bench:
             return float(connection.execute(sa.text(query)).scalar_one())
 
 
+class StatementSeconds:
+    """How long the statements took that name a table, COPY apart."""
+
+    def __init__(self, database: Database, table: str) -> None:
+        self.seconds, self._table = 0.0, table
+        sa.event.listen(database.engine, "before_cursor_execute", self._before)
+        sa.event.listen(database.engine, "after_cursor_execute", self._after)
+
+    def _before(self, connection: sa.Connection, *_: Any) -> None:
+        connection.info["began"] = time.perf_counter()
+
+    def _after(self, connection: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if self._table in statement:
+            self.seconds += time.perf_counter() - connection.info["began"]
+
+
 def parts(plant: Plant, size: int) -> list[Plant]:
     end = plant.first + plant.messages
     return [Plant(start, min(size, end - start)) for start in range(plant.first, end, size)]
@@ -190,21 +236,31 @@ def rows_of(plant: Plant) -> ReadingRows:
     return rows.take(np.lexsort((rows.time, rows.series)))
 
 
-def measure(*, rounds: int, messages: int, grow: tuple[int, ...], folder: Path) -> dict[str, Any]:
-    """The report as JSON has it."""
+@contextmanager
+def opened(folder: Path) -> Iterator[Bench]:
+    """On a server of its own, which began when the plant did."""
+    os.environ["READINGS_RUN_STAYS_S"] = "0"
     with EmbeddedPostgres(folder) as server, Database(server.url) as database:
         upgrade(database)
         with database.begin() as connection:
             connection.execute(sa.text(COPY_TABLE))
-        bench = Bench(database, folder)
+            connection.execute(sa.text(BEGAN), {"hour": FIRST_RECEIVED})
+        with dagster_instance(folder, server.url) as instance:
+            yield Bench(database, instance, folder)
+
+
+def measure(*, rounds: int, messages: int, grow: tuple[int, ...], folder: Path) -> dict[str, Any]:
+    """The report as JSON has it."""
+    with opened(folder) as bench:
         bench.ours(MICRO_BATCH_MESSAGES)  # warms imports, caches and the catalogue
-        small, seconds = _rounds(bench, rounds, messages, with_script=True)
+        bench.run(MICRO_BATCH_MESSAGES)
+        small, seconds = _rounds(bench, rounds, messages, beside=True)
         table = {"small": small}
         queries: dict[str, Any] = {}
         for millions in grow:
             bench.grow(millions * 1_000_000)
             queries[f"{millions}M rows"] = bench.queries()
-            table[f"{millions}M rows"], _ = _rounds(bench, max(1, rounds // 2), messages, with_script=False)
+            table[f"{millions}M rows"], _ = _rounds(bench, max(1, rounds // 2), messages, beside=False)
         room = round(bench.bytes_per_reading(), 1)
     ratios = {
         "readings_per_s": small["ours"],
@@ -241,8 +297,8 @@ def _query_verdicts(found: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     }
 
 
-def _rounds(bench: Bench, rounds: int, messages: int, *, with_script: bool) -> tuple[dict[str, int], dict[str, float]]:
-    """Medians of readings/s by alternative, and of the seconds of *ours* by step."""
+def _rounds(bench: Bench, rounds: int, messages: int, *, beside: bool) -> tuple[dict[str, int], dict[str, float]]:
+    """Medians of readings/s by alternative, and of the seconds of *ours* by step. `beside`: all alternatives."""
     rates: dict[str, list[float]] = {}
     steps: dict[str, list[float]] = {}
 
@@ -252,12 +308,17 @@ def _rounds(bench: Bench, rounds: int, messages: int, *, with_script: bool) -> t
             steps.setdefault(name, []).append(took_s)
         return rate
 
+    def run() -> float:
+        rate = bench.run(messages)
+        steps.setdefault("dagster", []).append(messages * len(METRICS) / rate - steps["all"][-1])
+        return rate
+
     todo: dict[str, Callable[[], float]] = {"ours": ours, "copy": lambda: bench.copy(messages)}
-    if with_script:
-        todo["script"] = lambda: bench.script(int(messages * SCRIPT_SHARE))
+    if beside:
+        todo |= {"run": run, "script": lambda: bench.script(int(messages * SCRIPT_SHARE))}
     for _ in range(rounds):
-        for name, run in todo.items():
-            rates.setdefault(name, []).append(run())
+        for name, measured in todo.items():
+            rates.setdefault(name, []).append(measured())
     return (
         {name: round(statistics.median(found)) for name, found in rates.items()},
         {name: round(statistics.median(found), 3) for name, found in steps.items()},
@@ -272,13 +333,13 @@ def _millions(_context: Any, _parameter: Any, text: str) -> tuple[int, ...]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout instead of lines.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--messages", default=200_000, show_default=True, type=click.IntRange(1000))
-@click.option("--grow", default="", callback=_millions, help="Millions of rows in the table, such as 1,10,50.")
+@click.option("--grow", default=GROW_M, show_default=True, callback=_millions, help="Millions of rows in the table.")
 @click.option("--quick", is_flag=True, help="One round of 2,000 messages: shows that it runs, measures nothing.")
 def main(as_json: bool, rounds: int, messages: int, grow: tuple[int, ...], quick: bool) -> None:
     """Measure staged messages to committed readings."""
     set_up_logging(level=logging.WARNING)
     if quick:
-        rounds, messages = 1, 2_000
+        rounds, messages, grow = 1, 2_000, ()
     with tempfile.TemporaryDirectory() as folder:
         report = measure(rounds=rounds, messages=messages, grow=grow, folder=Path(folder))
     if as_json:

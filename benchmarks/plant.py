@@ -1,7 +1,7 @@
 """A staging area for the benchmark of the pipeline: real micro-batches, as a collector would have sealed them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,28 +15,13 @@ METRICS = ("force_main_cylinder", "stroke_position")
 PAYLOAD_BYTES = 150
 #: Between two messages, received and event time alike.
 INTERVAL_US = 100
-FIRST_RECEIVED = datetime(2026, 3, 2, 8, tzinfo=UTC)
+#: So late in its month that what a table had before can lie in the same partition.
+FIRST_RECEIVED = datetime(2026, 3, 20, 8, tzinfo=UTC)
+#: Places among a hundred messages of a sensor, see `rough_payload`.
+RUBBISH = (7, 57)
+REPEATS = (9, 59)
 #: One record batch of a file, as a busy collector writes them.
 GROUP_MESSAGES = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """Messages are numbered; a number says everything about its message. Each has a time of its own and two metrics."""
-
-    first: int
-    messages: int
-    interval_us: int = INTERVAL_US
-
-    def payloads(self) -> Iterator[tuple[str, bytes]]:
-        """(sensor, payload) in received order."""
-        for number in range(self.first, self.first + self.messages):
-            yield f"press-{number % SENSORS}", payload(number, self.interval_us)
-
-    def stage(self, staging: LocalStaging, *, micro_batch_messages: int) -> None:
-        """Seals them, so many a file."""
-        for start in range(self.first, self.first + self.messages, micro_batch_messages):
-            _write(staging, start, min(micro_batch_messages, self.first + self.messages - start), self.interval_us)
 
 
 def payload(number: int, interval_us: int = INTERVAL_US) -> bytes:
@@ -46,9 +31,53 @@ def payload(number: int, interval_us: int = INTERVAL_US) -> bytes:
     return json.dumps(document).encode().ljust(PAYLOAD_BYTES)
 
 
-def _write(staging: LocalStaging, first: int, count: int, interval_us: int) -> None:
+def rough_payload(number: int, interval_us: int = INTERVAL_US) -> bytes:
+    """As of a plant that is not clean: of a hundred messages of a sensor two are rubbish and two repeat an earlier one.
+
+    One repeats the message just before it, the other the last one of the hundred before, which most often is in another
+    micro-batch.
+    """
+    turn, sensor = divmod(number, SENSORS)
+    hundred, place = divmod(turn, 100)
+    if place in RUBBISH:
+        return b'{"timestamp": "yesterday", "metrics": {}}'.ljust(PAYLOAD_BYTES)
+    if place in REPEATS:
+        turn = hundred * 100 - 1 if place == REPEATS[1] and hundred else turn - 1
+    return payload(turn * SENSORS + sensor, interval_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """Messages are numbered; a number says everything about its message. Each has a time of its own and two metrics."""
+
+    first: int
+    messages: int
+    interval_us: int = INTERVAL_US
+    payload: Callable[[int, int], bytes] = payload
+
+    @property
+    def hours(self) -> tuple[datetime, datetime]:
+        """The received hours of its first and its last message."""
+        first, last = (self.first, self.first + self.messages - 1)
+        received = [FIRST_RECEIVED + timedelta(microseconds=number * self.interval_us) for number in (first, last)]
+        return received[0].replace(minute=0, second=0, microsecond=0), received[1].replace(
+            minute=0, second=0, microsecond=0
+        )
+
+    def payloads(self) -> Iterator[tuple[str, bytes]]:
+        """(sensor, payload) in received order."""
+        for number in range(self.first, self.first + self.messages):
+            yield f"press-{number % SENSORS}", self.payload(number, self.interval_us)
+
+    def stage(self, staging: LocalStaging, *, micro_batch_messages: int) -> None:
+        """Seals them, so many a file."""
+        for start in range(self.first, self.first + self.messages, micro_batch_messages):
+            _write(staging, self, start, min(micro_batch_messages, self.first + self.messages - start))
+
+
+def _write(staging: LocalStaging, plant: Plant, first: int, count: int) -> None:
     def received_us(number: int) -> int:
-        return int(FIRST_RECEIVED.timestamp() * 1e6) + number * interval_us
+        return int(FIRST_RECEIVED.timestamp() * 1e6) + number * plant.interval_us
 
     micro_batch = MicroBatch(hour_of(received_us(first)), file_name("bench", "0" * 8, first))
     path = staging.path(micro_batch)
@@ -59,7 +88,7 @@ def _write(staging: LocalStaging, first: int, count: int, interval_us: int) -> N
             group = Group(
                 first_bytes=b"\x32" * len(numbers),
                 topics=[b"factory/bench/sensors/press-%d/data" % (number % SENSORS) for number in numbers],
-                payloads=[payload(number, interval_us) for number in numbers],
+                payloads=[plant.payload(number, plant.interval_us) for number in numbers],
                 packet_ids=[number % 65_535 + 1 for number in numbers],
                 connection=1,
             )

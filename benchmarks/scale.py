@@ -13,8 +13,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
+from benchmarks.instance import dagster_instance
 from benchmarks.machine import machine
 from benchmarks.plant import Plant
 from sensor_platform.database.engine import Database
@@ -69,20 +68,6 @@ def account(database: Database, loaded: list[MicroBatch], first_hour: datetime) 
                 copy.write_row((one.name, one.hour, one.hour, one.hour, 1, 1, *[0] * 4, 1, 1, *[0] * 3, "{}", "{}"))
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("VACUUM ANALYZE sensor_platform.ledger"))
-
-
-@contextmanager
-def dagster_instance(home: Path, url: str) -> Iterator[Any]:
-    """As `up` makes it, on the same PostgreSQL. Definitions are imported after this: they ask for the home."""
-    from sensor_platform.embedded.parts import dagster_home, write_dagster_home
-
-    write_dagster_home(home, code_server_port=1)  # nobody asks it
-
-    os.environ |= {"SENSOR_PLATFORM_HOME": str(home), "DATABASE_URL": url, "DAGSTER_HOME": str(dagster_home(home))}
-    import dagster as dg
-
-    with dg.DagsterInstance.get() as instance:
-        yield instance
 
 
 def materialize(instance: Any, first_hour: datetime, hours: int) -> None:

@@ -120,8 +120,8 @@ def test_storage_says_what_a_message_and_a_reading_take() -> None:
 
 def test_pipeline_measures_itself_beside_raw_copy_and_the_obvious_script() -> None:
     report = benchmark("pipeline")
-    assert set(report["readings_per_s"]["small"]) == {"ours", "copy", "script"}
-    assert set(report["seconds_of_ours"]) == {"read", "decode", "validate", "load", "all"}
+    assert set(report["readings_per_s"]["small"]) == {"ours", "copy", "run", "script"}
+    assert set(report["seconds_of_ours"]) == {"read", "decode", "validate", "load", "ledger", "dagster", "all"}
     assert {name: each["target"] for name, each in report["ratios"].items()} == {
         "readings_per_s": 150_000,
         "ours_of_copy": 0.5,
@@ -136,7 +136,8 @@ def test_a_backfill_is_the_same_and_no_reader_sees_it() -> None:
     assert holds["the same after a kill and a resume"]
     assert holds["readers that saw a row missing or doubled"]
     assert report["looks"] > 0
-    assert report["readings"] == 4 * 20_000 * 2
+    assert report["readings"] == 4 * 20_000 * 2 * 0.96
+    assert [int(report["checksums"][table][0]) for table in ("dead_letter", "metric_duplicate")] == [1600, 3200]
 
 
 def test_freshness_is_measured_with_runs_that_stay_and_runs_that_end() -> None:
