@@ -21,7 +21,7 @@ from sensor_platform.mqtt.publisher import Publisher
 from sensor_platform.pipeline.decode import decode
 from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import MqttSettings, Settings
-from sensor_platform.staging.store import open_staging
+from sensor_platform.staging.place import open_staging
 
 
 @transformer("press-log", version="1")

@@ -30,7 +30,7 @@ from sensor_platform.live.hub import Hub, LiveReading
 from sensor_platform.pipeline.definitions import latest
 from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import Settings
-from sensor_platform.staging.store import open_staging
+from sensor_platform.staging.place import open_staging
 
 ROUTERS = (collecting, subscriptions, publishing, dead_letters, figures, last, lineage, registry, websocket, page)
 

@@ -30,7 +30,7 @@ def before_it(message: "OneMessage", routes: "Routes", max_payload_bytes: int) -
     """The messages that say what one from the field means; what is not known of them is said on standard error."""
     from sensor_platform.errors import SensorPlatformError
     from sensor_platform.pipeline.defining import asks_for_definitions, messages_before
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     if not asks_for_definitions(message, routes, max_payload_bytes=max_payload_bytes):
         return ()
@@ -52,7 +52,7 @@ def message_from(staged: str | None, dead_letter: int | None) -> "OneMessage":
     settings = command_settings()
     if staged is not None:
         from sensor_platform.pipeline.message import staged_message
-        from sensor_platform.staging.store import open_staging
+        from sensor_platform.staging.place import open_staging
 
         return staged_message(open_staging(settings), *place_of("--from-staged", staged))
     from sensor_platform.dead_letters.store import message_of

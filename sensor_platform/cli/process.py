@@ -19,7 +19,7 @@ def process(as_json: bool) -> None:
     from sensor_platform.embedded.status import count
     from sensor_platform.pipeline.process import process as process_pending
     from sensor_platform.routes.file import load_routes
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     settings = command_settings()
     routes = load_routes(settings)

@@ -103,7 +103,7 @@ def _arrival(settings: "Settings", topic: str) -> "Arrival":
     """Made before anything is published, so that what is missing for --wait is said first."""
     from sensor_platform.database.engine import connect_database
     from sensor_platform.simulator.arrival import Arrival, of_topic
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     database = connect_database(settings)
     return Arrival(open_staging(settings), database, since=datetime.now(UTC), count_ours=of_topic(topic))

@@ -74,7 +74,7 @@ def _hours(
 ) -> _Hours:
     from sensor_platform.pipeline.foresee import hours_of, taken_with
     from sensor_platform.routes.file import load_routes
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     staging, (start, end) = open_staging(settings), window
     first, last = (datetime.strptime(key, KEY).replace(tzinfo=UTC) for key in (partitions[0], partitions[-1]))
@@ -97,7 +97,7 @@ def _say(settings: "Settings", hours: _Hours, route: str | None, *, as_json: boo
     from sensor_platform.cli.output import emit_json
     from sensor_platform.pipeline.foresee import foresee
     from sensor_platform.routes.file import load_routes
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     with command_database(settings) as database:
         routes = load_routes(settings)

@@ -26,7 +26,7 @@ def prune(days: float | None, dry_run: bool, as_json: bool) -> None:
 
     from sensor_platform.cli.output import emit_json
     from sensor_platform.pipeline.retention import prune as prune_staging
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     settings = command_settings()
     kept_days = settings.staging_retention_days if days is None else days
@@ -58,7 +58,7 @@ def compact(hours: float | None, as_json: bool) -> None:
     from sensor_platform.cli.output import emit_json
     from sensor_platform.errors import StagingError
     from sensor_platform.pipeline.compaction import compact as compact_staging
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     settings = command_settings()
     after_hours = settings.staging_compaction_hours if hours is None else hours

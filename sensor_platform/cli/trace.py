@@ -54,7 +54,7 @@ def _reading(sensor: str, metric: str, time: datetime, *, as_json: bool) -> None
     """Every reading of METRIC of SENSOR at TIME with its message; exit 1 when there is none."""
     from sensor_platform.cli.output import emit_json, iso
     from sensor_platform.pipeline.readings import trace as trace_reading
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     settings = command_settings()
     with command_database(settings) as database:
@@ -74,7 +74,7 @@ def _message(message: str, as_json: bool) -> None:
     from sensor_platform.cli.output import emit_json, print_table
     from sensor_platform.pipeline.lineage import became
     from sensor_platform.routes.file import load_routes
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     settings = command_settings()
     place = place_of("--message", message)
@@ -98,7 +98,7 @@ def _topic(topic: str, start: datetime, end: datetime, limit: int, *, as_json: b
     from sensor_platform.cli.output import emit_json, print_table
     from sensor_platform.pipeline.received import received
     from sensor_platform.routes.filters import parse_filter
-    from sensor_platform.staging.store import open_staging
+    from sensor_platform.staging.place import open_staging
 
     try:
         topics = parse_filter(topic)

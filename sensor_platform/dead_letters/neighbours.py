@@ -18,7 +18,8 @@ from sensor_platform.pipeline.retention import bytes_deleted
 from sensor_platform.routes.model import Route, Routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch
-from sensor_platform.staging.store import LocalStaging, Staging, open_staging, staging_root
+from sensor_platform.staging.place import open_staging, staging_root
+from sensor_platform.staging.store import LocalStaging, Staging
 from sensor_platform.transformers.registry import may_define
 
 

@@ -60,7 +60,7 @@ class Platform:
 
     @cached_property
     def staging(self) -> "Staging":
-        from sensor_platform.staging.store import open_staging
+        from sensor_platform.staging.place import open_staging
 
         return open_staging(self.settings)
 

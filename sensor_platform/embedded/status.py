@@ -23,7 +23,8 @@ from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.settings import Settings
 from sensor_platform.staging.compacted_area import CompactedName
 from sensor_platform.staging.format import MicroBatch
-from sensor_platform.staging.store import Staging, open_staging
+from sensor_platform.staging.place import open_staging
+from sensor_platform.staging.store import Staging
 
 #: The collector beats every second, the daemon every half minute.
 COLLECTOR_STALE_AFTER_S = 10.0

@@ -18,7 +18,8 @@ from sensor_platform.embedded.supervisor import Part, Supervisor
 from sensor_platform.mqtt.client_id import DEFAULT_COLLECTOR, checked_name, client_id
 from sensor_platform.mqtt.subscriptions import ASKED_FILE, GRANTED_FILE, SHARE
 from sensor_platform.settings import MqttSettings, Settings
-from sensor_platform.staging.store import OPEN_FOLDER, staging_root
+from sensor_platform.staging.place import staging_root
+from sensor_platform.staging.store import OPEN_FOLDER
 
 #: Who lives for so long has read its settings.
 STARTED_S = 3.0

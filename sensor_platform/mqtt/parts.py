@@ -19,7 +19,7 @@ from sensor_platform.mqtt.waker import Waker
 from sensor_platform.mqtt.wanted import Wanted
 from sensor_platform.mqtt.warnings import Warnings
 from sensor_platform.settings import Settings
-from sensor_platform.staging.store import staging_root
+from sensor_platform.staging.place import staging_root
 from sensor_platform.staging.uploader import Uploader, open_uploader
 from sensor_platform.staging.writer import StagingWriter
 

@@ -24,7 +24,8 @@ from sensor_platform.simulator.account import Account, LedgerSums, account, aler
 from sensor_platform.simulator.arrival import POLL_S, Arrival
 from sensor_platform.simulator.fleet import Fleet, FleetMessage
 from sensor_platform.simulator.published_log import PublishedLog
-from sensor_platform.staging.store import Staging, open_staging
+from sensor_platform.staging.place import open_staging
+from sensor_platform.staging.store import Staging
 
 DRAIN_S = 120
 WATCH_EVERY_S = 1.0

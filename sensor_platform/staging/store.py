@@ -9,8 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -26,9 +25,6 @@ from sensor_platform.staging.durable import move_without_replacing
 from sensor_platform.staging.format import EPOCH, MicroBatch, StagedFile, folder_of
 from sensor_platform.staging.read import Sealed, count_messages, damaged, hour_of_folder, read_messages, read_sealed
 from sensor_platform.staging.torn import count_rows
-
-if TYPE_CHECKING:
-    from sensor_platform.settings import Settings
 
 T = TypeVar("T")
 
@@ -261,28 +257,6 @@ def _unlink(path: Path) -> None:
     for folder in (path.parent, path.parent.parent):
         with suppress(OSError):  # not empty
             folder.rmdir()
-
-
-def open_staging(settings: "Settings") -> Staging:
-    """The staging area of the settings; a `staging` folder in the home when they name none. Connects to nothing."""
-    root = staging_root(settings)
-    if settings.staging_url is not None and is_object_store(settings.staging_url):
-        from sensor_platform.staging.object_staging import ObjectStaging
-        from sensor_platform.staging.object_store import Bucket
-
-        return ObjectStaging(LocalStaging(root), Bucket(settings.staging_url))
-    return LocalStaging(root)
-
-
-def staging_root(settings: "Settings") -> Path:
-    """The local folder: the staging area itself, or, with an object store, what waits to be uploaded."""
-    if settings.staging_url is None or is_object_store(settings.staging_url):
-        return settings.home / "staging"
-    return Path(unquote(urlsplit(settings.staging_url).path))
-
-
-def is_object_store(url: str) -> bool:
-    return urlsplit(url).scheme == "s3"
 
 
 def _opened(path: Path, *, by: Callable[[str], pa.NativeFile] = pa.memory_map) -> pa.NativeFile:

@@ -22,7 +22,8 @@ from sensor_platform.staging.kill_points import kill_point
 from sensor_platform.staging.lock import FolderLock
 from sensor_platform.staging.object_staging import MESSAGES, key_of
 from sensor_platform.staging.object_store import Bucket, UploadDiffersError
-from sensor_platform.staging.store import OPEN_FOLDER, LocalStaging, is_object_store, staging_root
+from sensor_platform.staging.place import is_object_store, staging_root
+from sensor_platform.staging.store import OPEN_FOLDER, LocalStaging
 
 if TYPE_CHECKING:
     from sensor_platform.settings import Settings

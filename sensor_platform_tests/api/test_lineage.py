@@ -4,7 +4,8 @@ import base64
 
 from sensor_platform.database.engine import Database
 from sensor_platform.settings import Settings
-from sensor_platform.staging.store import LocalStaging, staging_root
+from sensor_platform.staging.place import staging_root
+from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.api.served import Served
 from sensor_platform_tests.pipeline.staged import HOUR, Message, load, routes, stage, value
 

@@ -21,7 +21,8 @@ from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import Settings
 from sensor_platform.staging.kill_points import VARIABLE
 from sensor_platform.staging.object_store import Bucket
-from sensor_platform.staging.store import LocalStaging, open_staging
+from sensor_platform.staging.place import open_staging
+from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.mqtt.collecting import collecting, collector_process, make_settings, publish, publisher
 from sensor_platform_tests.pipeline.staged import rows
 from sensor_platform_tests.staging.s3_server import URL, S3Server

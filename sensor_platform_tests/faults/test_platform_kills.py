@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
-from sensor_platform.staging.store import open_staging
+from sensor_platform.staging.place import open_staging
 from sensor_platform_tests.platform_process import Load, PlatformProcess
 from sensor_platform_tests.waiting import wait_until
 

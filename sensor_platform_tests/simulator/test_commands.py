@@ -19,7 +19,7 @@ from sensor_platform.mqtt.collector import Collector
 from sensor_platform.pipeline.process import process
 from sensor_platform.routes.file import load_routes
 from sensor_platform.settings import MqttSettings, Settings
-from sensor_platform.staging.store import open_staging
+from sensor_platform.staging.place import open_staging
 from sensor_platform_tests.conftest import Broker
 from sensor_platform_tests.waiting import wait_until
 

@@ -15,7 +15,8 @@ from sensor_platform.settings import Settings
 from sensor_platform.staging.format import MicroBatch, folder_of
 from sensor_platform.staging.object_staging import ObjectStaging, key_of
 from sensor_platform.staging.object_store import Bucket, Stored, UploadDiffersError
-from sensor_platform.staging.store import LocalStaging, open_staging
+from sensor_platform.staging.place import open_staging
+from sensor_platform.staging.store import LocalStaging
 from sensor_platform.staging.uploader import Backlog, Uploader
 from sensor_platform_tests.staging.groups import group, writer
 from sensor_platform_tests.staging.s3_server import URL, S3Server
