@@ -1,5 +1,6 @@
 """Calibrations by event time: what is stored in the end is what one clean pass with today's registry stores."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import retry
 from sensor_platform.pipeline.accounting import mismatches
 from sensor_platform.pipeline.calibration import Calibration, differing, in_order, laid_over, overlap
-from sensor_platform.pipeline.declarations import RegistryError
+from sensor_platform.pipeline.declarations import Declaration, RegistryError
+from sensor_platform.pipeline.declare import declare, find_concerned
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.outdated import outdated
 from sensor_platform.pipeline.prepare import prepare
@@ -24,9 +26,13 @@ from sensor_platform.settings import Settings
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, in_metric, load, new_staging, routes, rows, stage, value
 from sensor_platform_tests.pipeline.test_any_order import clear, roll_up_marked, snapshot
+from sensor_platform_tests.waiting import wait_until
 
 HOURS = [HOUR + timedelta(hours=n) for n in range(3)]
 TEXT = routes(", text: true")
+WAITING = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"""
 
 
 def at(second: int) -> datetime:
@@ -144,6 +150,28 @@ def test_a_load_that_was_prepared_with_another_calibration_is_prepared_again(
     load(staging, database)
     assert prepared == [[2], [20]]
     assert values(database) == [1, 20]
+    assert outdated(database) == {}
+
+
+def test_while_an_import_looks_for_what_it_concerns_new_messages_are_loaded_and_a_backfill_waits(
+    database: Database, staging: LocalStaging
+) -> None:
+    stage(staging, "a", [value(1, at(0), unit="bar")], hour=HOURS[0])
+    load(staging, database)
+    said = [Declaration(("press", "p1", "value"), {"calibrations": (Calibration(at(0), at(100), 2, 0),)})]
+    with ThreadPoolExecutor(1) as thread, database.begin() as connection:
+        found = find_concerned(connection, said)
+        stage(staging, "b", [value(2, at(1))], hour=HOURS[1], first_sequence=10)
+        stage(staging, "c", [value(3, at(1000)), value(4, at(2000))], hour=HOURS[2], first_sequence=20)
+        assert load(staging, database).readings.inserted == 3
+        backfill = thread.submit(load, staging, database, mode=Mode.AGAIN)
+        wait_until(lambda: backfill.done() or rows(database, WAITING) == [(1,)], "the backfill to wait", 60)
+        assert not backfill.done()
+        done = declare(connection, said, by="eve", found=found)
+        connection.commit()
+        backfill.result(timeout=60)
+    assert [one.hour for one in done.outdated] == HOURS[:2]
+    assert values(database) == [2, 4, 3, 4]
     assert outdated(database) == {}
 
 
