@@ -1,8 +1,9 @@
 """What of Dagster's own history may go: its open edition deletes no run, no event and no evaluation by itself.
 
 What the UI shows as materialized it finds in events, so the newest materialization of each partition of each asset
-stays, and with it the run that made it. The newest evaluation of each check stays too. Of everything else, what
-succeeded is kept for so many days, and what failed ten times as long.
+stays, and with it the run that made it, of which little else is kept: its start, its end, what it materialized. The
+newest evaluation of each check stays too. Of everything else, what succeeded is kept for so many days, and what failed
+ten times as long.
 
 Dagster has a way to delete a run, and none for events without a run and for evaluations: there its tables are named.
 Its modules of SQL are slow to import, so a code location that loads leaves this one out.
@@ -24,13 +25,20 @@ FAILED_LONGER = 10
 MOST_RUNS = 5_000
 SUCCEEDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED)
 WITHOUT_RUN = ""
+#: Events of a run that stays for its partitions: a tenth of what it had.
+LASTING = (
+    dg.DagsterEventType.RUN_START,
+    dg.DagsterEventType.RUN_SUCCESS,
+    dg.DagsterEventType.RUN_CANCELED,
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+)
 
 _events, _evaluations = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
 
 
 @dataclass(frozen=True, slots=True)
 class PrunedHistory:
-    """What was deleted."""
+    """What was deleted. `events`: those without a run, and those of runs that stay."""
 
     runs: int
     events: int
@@ -40,13 +48,15 @@ class PrunedHistory:
 def prune_history(instance: dg.DagsterInstance, *, days: float, now: datetime) -> PrunedHistory:
     """Deletes what is older than `days` before `now`, except what the UI's state of today rests on."""
     before, failed_before = now - timedelta(days=days), now - timedelta(days=days * FAILED_LONGER)
-    runs = [*_ended(instance, SUCCEEDED, before), *_ended(instance, (dg.DagsterRunStatus.FAILURE,), failed_before)]
+    succeeded = _ended(instance, SUCCEEDED, before)
+    runs = [*succeeded, *_ended(instance, (dg.DagsterRunStatus.FAILURE,), failed_before)]
     in_use = _in_use(instance)
     doomed = [run_id for run_id in runs if run_id not in in_use][:MOST_RUNS]
     for run_id in doomed:
         instance.delete_run(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
-    return PrunedHistory(len(doomed), _prune_events(instance, before), _prune_evaluations(instance, before))
+    events = _thin(instance, [run_id for run_id in succeeded if run_id in in_use]) + _prune_events(instance, before)
+    return PrunedHistory(len(doomed), events, _prune_evaluations(instance, before))
 
 
 def _ended(instance: dg.DagsterInstance, statuses: Sequence[dg.DagsterRunStatus], before: datetime) -> list[str]:
@@ -75,6 +85,19 @@ def _newest(*kinds: dg.DagsterEventType) -> sa.Select[tuple[int]]:
         .where(_events.dagster_event_type.in_([kind.value for kind in kinds]), _events.asset_key.is_not(None))
         .group_by(_events.asset_key, _events.dagster_event_type, _events.partition)
     )
+
+
+def _thin(instance: dg.DagsterInstance, runs: Sequence[str]) -> int:
+    """Their logs and steps go."""
+    lasting = [event.value for event in LASTING]
+    kind = _events.dagster_event_type
+    statement = sa.delete(SqlEventLogStorageTable).where(
+        # One parameter for all of them: a statement takes 65,535, and two years have more.
+        _events.run_id == sa.any_(sa.bindparam(None, [*runs], sa.ARRAY(sa.Text))),
+        sa.or_(kind.is_(None), kind.not_in(lasting)),
+    )
+    with _storage(instance).index_connection() as connection:
+        return int(connection.execute(statement).rowcount)
 
 
 def _prune_events(instance: dg.DagsterInstance, before: datetime) -> int:

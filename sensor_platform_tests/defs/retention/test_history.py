@@ -82,6 +82,20 @@ def test_partitions_and_checks_show_what_they_showed(instance: dg.DagsterInstanc
     assert (again.runs, again.events, again.evaluations) == (0, 0, 0)
 
 
+def test_of_a_run_that_stays_its_start_end_and_materializations_stay(instance: dg.DagsterInstance) -> None:
+    materialize(instance, KEYS[0])
+    (run,) = instance.get_runs()
+    before = len(instance.all_logs(run.run_id))
+    assert prune_history(instance, days=1, now=datetime.now(UTC)).events == 0
+    pruned = prune_history(instance, days=1, now=datetime.now(UTC) + LATER)
+    left = [entry.dagster_event_type for entry in instance.all_logs(run.run_id)]
+    kinds = dg.DagsterEventType
+    assert left == [kinds.RUN_START, kinds.ASSET_MATERIALIZATION, kinds.RUN_SUCCESS]
+    assert pruned.events == before - len(left)
+    stats = instance.get_run_stats(run.run_id)
+    assert (stats.materializations, stats.start_time is None, stats.end_time is None) == (1, False, False)
+
+
 def test_what_is_young_stays_and_failed_runs_stay_longer(instance: dg.DagsterInstance) -> None:
     for key in KEYS[:1] * 3:
         materialize(instance, key)
