@@ -342,9 +342,9 @@ dead_letter_message = sa.Table(
 dead_letter = sa.Table(
     "dead_letter",
     metadata,
-    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
-    sa.Column("micro_batch", sa.Integer, nullable=False),
-    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True, comment="for `sensor-platform dead-letters`"),
+    sa.Column("micro_batch", sa.Integer, nullable=False, comment="ledger.id"),
+    sa.Column("sequence", sa.BigInteger, nullable=False, comment="of the message, in its micro-batch"),
     sa.Column(
         "ordinal",
         sa.Integer,
@@ -352,16 +352,22 @@ dead_letter = sa.Table(
         comment="the refused reading's place; -1: the whole message; -2 and below: a metric that the contract requires "
         "and the message lacks",
     ),
-    sa.Column("state", sa.Text, nullable=False, server_default="pending"),
+    sa.Column(
+        "state",
+        sa.Text,
+        nullable=False,
+        server_default="pending",
+        comment="pending, retrying, resolved (it became readings), exhausted (waits for a person) or discarded",
+    ),
     sa.Column("stage", sa.Text, nullable=False, comment="route, decode, schema, range or time"),
-    sa.Column("code", sa.Text, nullable=False, index=True),
+    sa.Column("code", sa.Text, nullable=False, index=True, comment="why it was refused, as a stable word"),
     sa.Column("detail", sa.Text, nullable=False, comment="a sentence for a person"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0", comment="retries so far"),
     sa.Column("next_attempt_at", Timestamp, comment="null: not scheduled"),
     _now("created_at", "when it was first refused"),
     sa.Column("closed_at", Timestamp, comment="when it was resolved or discarded"),
     sa.Column("closed_by", sa.Text, comment="who or what resolved or discarded it"),
-    sa.Column("closed_why", sa.Text),
+    sa.Column("closed_why", sa.Text, comment="the reason that was given"),
     sa.ForeignKeyConstraint(
         ["micro_batch", "sequence"], ["dead_letter_message.micro_batch", "dead_letter_message.sequence"]
     ),
@@ -457,15 +463,20 @@ changed_bucket = sa.Table(
 def _figures() -> list[sa.Column[Any]]:
     """Of the readings that count: numbers but NaN, not of bad quality. Null: there is none, or none was noted."""
     return [
-        sa.Column("min", sa.Double),
-        sa.Column("max", sa.Double),
-        sa.Column("sum", sa.Double),
-        sa.Column("mean", sa.Double, sa.Computed("sum / count", persisted=True)),
+        sa.Column("min", sa.Double, comment="least value, in the unit of the series"),
+        sa.Column("max", sa.Double, comment="greatest value, in the unit of the series"),
+        sa.Column("sum", sa.Double, comment="of the values, in the unit of the series"),
+        sa.Column(
+            "mean",
+            sa.Double,
+            sa.Computed("sum / count", persisted=True),
+            comment="of the values, each weighed the same, in the unit of the series",
+        ),
         sa.Column("m2", sa.Double, comment="sum of squares about the mean; null where a value is beyond 1e140"),
         sa.Column("first", sa.Double, comment="value at the least time; of several the one received first"),
-        sa.Column("first_time", Timestamp),
+        sa.Column("first_time", Timestamp, comment="event time of `first`, UTC"),
         sa.Column("last", sa.Double, comment="value at the greatest time; of several the one received last"),
-        sa.Column("last_time", Timestamp),
+        sa.Column("last_time", Timestamp, comment="event time of `last`, UTC"),
         sa.Column(
             "area", sa.Double, comment="value times seconds from first_time to last_time: each holds until the next"
         ),
@@ -476,7 +487,13 @@ def _rollup(name: str, comment: str) -> sa.Table:
     return sa.Table(
         name,
         metadata,
-        sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column(
+            "series",
+            sa.Integer,
+            primary_key=True,
+            autoincrement=False,
+            comment="series.id: a metric of a sensor, and its unit",
+        ),
         sa.Column("bucket", Timestamp, primary_key=True, comment="start, UTC"),
         sa.Column("readings", sa.BigInteger, comment="numbers of any quality, NaN too"),
         sa.Column("good", sa.BigInteger, comment="of these: of good quality, and not NaN"),

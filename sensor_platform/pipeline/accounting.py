@@ -30,23 +30,16 @@ READING_COLUMNS = (
     ledger.c.expired,
 )
 
-_SUMS = [sa.cast(sa.func.coalesce(sa.func.sum(c), 0), sa.BigInteger) for c in (*MESSAGE_COLUMNS, *READING_COLUMNS)]
+#: Of the columns above, by `counts_of` told apart again.
+SUMS = [sa.cast(sa.func.coalesce(sa.func.sum(c), 0), sa.BigInteger) for c in (*MESSAGE_COLUMNS, *READING_COLUMNS)]
 
 
 def totals(database: Database) -> tuple[MessageCounts, ReadingCounts, int]:
     """All messages, all readings, and the dead letters that wait for a retry."""
     waiting = sa.select(sa.func.count()).where(dead_letter.c.state.in_(WAITING)).select_from(dead_letter)
     with database.connect() as connection:
-        row = connection.execute(sa.select(*_SUMS, waiting.scalar_subquery()).select_from(ledger)).one()
-    return (*_counts(row[:-1]), row[-1])
-
-
-def hour_totals(database: Database, hours: Sequence[datetime]) -> dict[datetime, tuple[MessageCounts, ReadingCounts]]:
-    """The same by received hour; an hour without a ledger row has zeros."""
-    statement = sa.select(ledger.c.hour, *_SUMS).where(ledger.c.hour.in_(hours)).group_by(ledger.c.hour)
-    with database.connect() as connection:
-        found = {row[0]: _counts(row[1:]) for row in connection.execute(statement)}
-    return {hour: found.get(hour, (MessageCounts(), ReadingCounts())) for hour in hours}
+        row = connection.execute(sa.select(*SUMS, waiting.scalar_subquery()).select_from(ledger)).one()
+    return (*counts_of(row[:-1]), row[-1])
 
 
 def mismatches(
@@ -69,5 +62,6 @@ def mismatches(
     return [f"{row.name}: {row.what}: the ledger says {row.said}, the tables have {row.found}" for row in rows]
 
 
-def _counts(row: Sequence[int]) -> tuple[MessageCounts, ReadingCounts]:
+def counts_of(row: Sequence[int]) -> tuple[MessageCounts, ReadingCounts]:
+    """What a row of SUMS says."""
     return MessageCounts(*row[: len(MESSAGE_COLUMNS)]), ReadingCounts(*row[len(MESSAGE_COLUMNS) :])

@@ -57,6 +57,23 @@ def test_the_lineage_page_explains_itself(platform: PlatformProcess, browser: Ch
         browser.wait_for(shows(asset), timeout_s=DRAWN_WITHIN_S)
 
 
+def test_the_page_of_an_asset_shows_units_newest_rows_and_the_hours_figures(
+    platform: PlatformProcess, browser: Chromium
+) -> None:
+    publish(platform, "overview", 5)
+    dagster = platform.running["dagster_url"].rstrip("/")
+    browser.open(f"{dagster}/assets/readings?view=overview")
+    for text in ("in the unit of its series", "messages_staged", "pages/overview value", "run_micro_batches"):
+        browser.wait_for(shows(text), timeout_s=DRAWN_WITHIN_S)
+
+
+def test_the_launchpad_of_the_retry_is_filled_in(platform: PlatformProcess, browser: Chromium) -> None:
+    dagster = platform.running["dagster_url"].rstrip("/")
+    browser.open(f"{dagster}/locations/sensor_platform/jobs/dead_letter_retry_job/playground")
+    for text in ("dry_run: false", "limit: 1000", "No errors"):
+        browser.wait_for(shows(text), timeout_s=DRAWN_WITHIN_S)
+
+
 def test_the_page_of_a_run_says_what_it_loaded(platform: PlatformProcess, browser: Chromium) -> None:
     publish(platform, "run", 5)
     ((run_id,),) = platform.rows("select run_id from sensor_platform.ledger order by committed_at desc limit 1")

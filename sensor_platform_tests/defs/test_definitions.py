@@ -44,6 +44,14 @@ def test_column_schemas_come_from_the_tables(asset: str, column: str, type_: str
     assert (found.type, found.description) == (type_, description)
 
 
+def test_every_column_says_what_it_is() -> None:
+    schemas = {spec.key: spec.metadata.get("dagster/column_schema") for spec in defs.resolve_all_asset_specs()}
+    without = {key.to_user_string() for key, schema in schemas.items() if schema is None}
+    assert without == {"mqtt_messages", "storage"}
+    told = [(key.to_user_string(), column) for key, schema in schemas.items() if schema for column in schema.columns]
+    assert [(asset, column.name) for asset, column in told if not column.description] == []
+
+
 def test_what_is_live_links_to_the_live_page() -> None:
     linked = {"mqtt_messages", "readings", "dead_letters"}
     for spec in defs.resolve_all_asset_specs():

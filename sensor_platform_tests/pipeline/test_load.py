@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
-from sensor_platform.pipeline.accounting import hour_totals, mismatches, totals
+from sensor_platform.pipeline.accounting import mismatches, totals
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.report import MessageCounts, ReadingCounts
 from sensor_platform.staging.store import LocalStaging
@@ -48,10 +48,6 @@ def test_each_message_is_in_one_class(database: Database, staging: LocalStaging)
     assert report.refused_by_code == {"missing_value": 1, "invalid_json": 1}
     assert (report.least_time, report.greatest_time) == (HOUR, HOUR)
     assert totals(database) == (report.messages, report.readings, 2)
-    assert hour_totals(database, [HOUR, NEXT]) == {
-        HOUR: (report.messages, report.readings),
-        NEXT: (MessageCounts(), ReadingCounts()),
-    }
     assert rows(database, "SELECT attempt, run_id, transformer_versions FROM ledger") == [(1, "run 1", {"json": "1"})]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sensor_platform.defs import names
 from sensor_platform.defs.dead_letters.due import count_due
-from sensor_platform.defs.ingest.describe import markdown_table
+from sensor_platform.defs.markdown import markdown_table
 from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.unavailable import skip_while_unavailable
 

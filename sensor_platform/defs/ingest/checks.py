@@ -187,6 +187,9 @@ def figures_within_limits(platform: Platform, asset: dg.AssetKey) -> list[dg.Ass
     return [one.result() for one in judge(measured, platform.settings.health) if one.key.asset_key == asset]
 
 
+NAMES_OF_UNITS = {"s": "seconds", "%": "percent", "times in an hour": "times_in_an_hour"}
+
+
 @dataclass(frozen=True, slots=True)
 class Within:
     """A figure against its limit; a limit of 0 is switched off, as for the alert rules."""
@@ -202,11 +205,16 @@ class Within:
 
     @property
     def description(self) -> str:
-        return f"{self.value:.1f} {self.unit}; the limit is {self.limit:g}" + ("" if self.limit else " (off)")
+        return f"{self.value:.1f} {self.unit}; the limit is {self._limit}"
 
     @property
-    def metadata(self) -> dict[str, float]:
-        return {"value": self.value, "limit": self.limit}
+    def metadata(self) -> dict[str, float | str]:
+        """The value under the name of its unit, to be plotted; the limit, which never moves, as a text."""
+        return {NAMES_OF_UNITS.get(self.unit, self.unit): round(self.value, 3), "limit": self._limit}
+
+    @property
+    def _limit(self) -> str:
+        return f"{self.limit:g} {self.unit}" if self.limit else "0 (off)"
 
     def result(self) -> dg.AssetCheckResult:
         """For a step that materializes the asset."""

@@ -1,38 +1,61 @@
-"""What a materialization tells people: the counts of the second promise, rates, lag, and what was refused and why."""
+"""What a materialization tells people: of a run what it did, of an hour what became of its messages.
+
+Numbers of their own are of the hour, from the ledger: Dagster plots each over the partitions. What a run did is only
+its share, and stands in a sentence and in tables.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dagster import MetadataValue
 
+from sensor_platform.defs.markdown import figures_table, markdown_table, table_entry
+
 if TYPE_CHECKING:
     from sensor_platform.pipeline.changes import Differences, RouteChanges
+    from sensor_platform.pipeline.hours import HourFigures, LoadedMicroBatch
     from sensor_platform.pipeline.report import MessageCounts, ReadingCounts, Report
 
 Metadata = dict[str, Any]
-MOST_SAMPLES = 10
 MOST_ROUTES = 20
-LONGEST_CELL = 80
 
 
 def describe_readings(report: "Report", *, mode: str) -> Metadata:
+    """The run's share."""
     return {
         "mode": str(mode),
-        "micro_batches": report.micro_batches,
-        **_messages(report.messages),
-        **_readings(report.readings),
-        "conflicts": report.conflicts,
+        "run": summary(report),
         **({"micro_batches_deleted_by_retention": report.bytes_deleted} if report.bytes_deleted else {}),
         **({"sparkplug_gaps": report.sparkplug_gaps} if report.sparkplug_gaps else {}),
-        **rates(report),
-        **{f"seconds_{stage}": round(seconds, 4) for stage, seconds in report.seconds.items()},
         **_span(report.least_time, report.greatest_time),
-        **({"lag_s": round(report.lag_s, 3)} if report.lag_s is not None else {}),
         **(describe_differences(report.differences) if report.differences is not None else {}),
-        **({"samples": MetadataValue.md(markdown_table(report.samples))} if report.samples else {}),
     }
+
+
+def summary(report: "Report") -> str:
+    """What a run did, in a sentence."""
+    took_s = sum(report.seconds.values())
+    refused = report.messages.dead_lettered + report.messages.partial
+    return (
+        f"{report.micro_batches:,} micro-batches, {report.messages.staged:,} messages ({refused:,} refused, wholly or "
+        f"in part), {report.readings.inserted:,} readings inserted, in {took_s:.1f} s"
+    )
+
+
+def run_figures(report: "Report") -> Metadata:
+    """What a run did, in numbers with their units, as one table."""
+    figures = {
+        "micro-batches": report.micro_batches,
+        **_named("messages", report.messages),
+        **_named("readings", report.readings),
+        "conflicts (another value stood at that time)": report.conflicts,
+        **rates(report),
+        **{f"{stage}, s": round(seconds, 4) for stage, seconds in report.seconds.items()},
+        **({"receipt to commit, s": round(report.lag_s, 3)} if report.lag_s is not None else {}),
+    }
+    return {"run_figures": MetadataValue.md(figures_table(figures))}
 
 
 def describe_differences(changes: "Differences") -> Metadata:
@@ -95,21 +118,50 @@ def _said(reading: Mapping[str, Any] | None) -> object:
 
 
 def describe_dead_letters(report: "Report") -> Metadata:
+    """The run's share."""
     by_code = [{"code": code, "refused": count} for code, count in sorted(report.refused_by_code.items())]
+    counts = report.messages
     return {
-        "messages_dead_lettered": report.messages.dead_lettered,
-        "messages_partial": report.messages.partial,
-        "readings_refused": report.readings.refused,
-        **({"refused_by_code": MetadataValue.md(markdown_table(by_code))} if by_code else {}),
+        "run": (
+            f"{counts.dead_lettered:,} messages refused, {counts.partial:,} in part; "
+            f"{report.readings.refused:,} of their readings"
+        ),
+        **table_entry("run_refused_by_code", by_code),
     }
 
 
-def describe_hour(messages: "MessageCounts", readings: "ReadingCounts") -> tuple[Metadata, Metadata]:
-    """An hour's totals for `readings` and `dead_letters`, from the ledger: a run's own numbers are only its share."""
+def describe_hour(hour: "HourFigures") -> tuple[Metadata, Metadata]:
+    """An hour's totals for `readings` and `dead_letters`."""
+    messages = {f"messages_{field.name}": getattr(hour.messages, field.name) for field in fields(hour.messages)}
+    lag = {"lag_mean_s": hour.lag_mean_s, "lag_max_s": hour.lag_max_s}
+    refused = {"refused_percent": hour.refused_percent}
     return (
-        {"dagster/partition_row_count": readings.inserted, "hour_messages_staged": messages.staged},
-        {"dagster/partition_row_count": messages.dead_lettered + messages.partial},
+        {
+            "dagster/partition_row_count": hour.readings.inserted,
+            "micro_batches": hour.micro_batches,
+            **messages,
+            **refused,
+            "readings_duplicate": hour.readings.duplicate,
+            "readings_refused": hour.readings.refused,
+            "conflicts": hour.conflicts,
+            **{name: value for name, value in lag.items() if value is not None},
+        },
+        {
+            "dagster/partition_row_count": hour.dead_letters,
+            **{name: messages[name] for name in ("messages_dead_lettered", "messages_partial")},
+            **refused,
+        },
     )
+
+
+def describe_micro_batches(loaded: "Sequence[LoadedMicroBatch]") -> Metadata:
+    """Those of an hour that the run loaded: a way from the run to the ledger, and on to `trace`."""
+    rows = [{name: value for name, value in asdict(one).items() if name not in ("hour", "in_all")} for one in loaded]
+    if not rows:
+        return {}
+    more = f"\n\nThe newest {len(loaded):,} of {loaded[0].in_all:,}." if loaded[0].in_all > len(loaded) else ""
+    how = "\n\n`sensor-platform trace --message MICRO_BATCH:SEQUENCE` says what became of a message."
+    return {"run_micro_batches": MetadataValue.md(markdown_table(rows, most=len(rows)) + more + how)}
 
 
 def rates(report: "Report") -> Metadata:
@@ -117,36 +169,15 @@ def rates(report: "Report") -> Metadata:
     if not took_s:
         return {}
     return {
-        "messages_per_s": round(report.messages.staged / took_s, 1),
-        "readings_per_s": round(report.readings.decoded / took_s, 1),
+        "messages a second": round(report.messages.staged / took_s, 1),
+        "readings a second": round(report.readings.decoded / took_s, 1),
     }
 
 
-def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A small table; cells are shortened, and cannot break out of their row."""
-    if not rows:
-        return ""
-    header = list(rows[0])
-    lines = [header, ["---"] * len(header), *([_cell(row.get(name)) for name in header] for row in rows[:MOST_SAMPLES])]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    text = text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("`", "'").replace("<", "&lt;").replace("\n", " ")
-
-
-def _messages(counts: "MessageCounts") -> Metadata:
-    names = ("staged", "accepted", "partial", "dead_lettered", "duplicate", "ignored")
-    return {f"messages_{name}": getattr(counts, name) for name in names}
-
-
-def _readings(counts: "ReadingCounts") -> Metadata:
-    names = ("decoded", "inserted", "duplicate", "refused", "thinned", "expired")
-    return {f"readings_{name}": getattr(counts, name) for name in names}
+def _named(what: str, counts: "MessageCounts | ReadingCounts") -> Metadata:
+    return {f"{what} {field.name}".replace("_", "-"): getattr(counts, field.name) for field in fields(counts)}
 
 
 def _span(least: datetime | None, greatest: datetime | None) -> Metadata:
-    span = {"least_time": least, "greatest_time": greatest}
+    span = {"event_times_from": least, "event_times_to": greatest}
     return {name: MetadataValue.timestamp(moment) for name, moment in span.items() if moment is not None}

@@ -5,6 +5,38 @@ import dagster as dg
 from sensor_platform.defs import names
 from sensor_platform.defs.links import live_page
 from sensor_platform.defs.partitions import received_hours
+from sensor_platform.staging.format import SCHEMA
+
+#: What the fields of a micro-batch's file say, for who opens it with an Arrow tool.
+FIELDS = {
+    "sequence": "the message's number, of all that its collector has staged; with the micro-batch its identity",
+    "received_at": "when the collector read it, UTC, microseconds",
+    "topic": "as it came, bytes of UTF-8",
+    "payload": "as it came, untouched",
+    "qos": "0, 1 or 2: that of the delivery to the collector",
+    "retain": "the broker kept it and sent it at the subscription",
+    "dup": "the broker had sent it before",
+    "packet_id": "of the PUBLISH; null at QoS 0",
+    "connection": "of the collector, counted from its start",
+    "redelivery_of": "sequence of the message that this one repeats; null: none",
+    "content_type": "MQTT 5, as the publisher says it",
+    "user_properties": "MQTT 5, names and values in order",
+}
+
+
+def _column_schema() -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                field.name,
+                str(field.type),
+                description=FIELDS[field.name],
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in SCHEMA
+        ]
+    )
+
 
 mqtt_messages = dg.AssetSpec(
     names.MQTT_MESSAGES,
@@ -31,4 +63,5 @@ staged_messages = dg.AssetSpec(
     kinds={"arrow"},
     owners=names.OWNERS,
     tags={"sensor_platform/stage": "stage"},
+    metadata={"dagster/column_schema": _column_schema()},
 )

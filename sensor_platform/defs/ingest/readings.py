@@ -18,10 +18,17 @@ from sensor_platform.defs.ingest.checks import (
     definitions_in_force,
     figures_within_limits,
 )
-from sensor_platform.defs.ingest.describe import describe_dead_letters, describe_hour, describe_readings
+from sensor_platform.defs.ingest.describe import (
+    describe_dead_letters,
+    describe_hour,
+    describe_micro_batches,
+    describe_readings,
+    run_figures,
+)
 from sensor_platform.defs.links import live_page
 from sensor_platform.defs.mode import ModeConfig, mode_of
-from sensor_platform.defs.partitions import hour_of, key_of, received_hours, window
+from sensor_platform.defs.newest import NEWEST, NEWEST_LETTERS, letters_entry, readings_entry
+from sensor_platform.defs.partitions import hour_of, received_hours, window
 from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.runs import is_awaited
 from sensor_platform.defs.versions import code_version
@@ -34,6 +41,8 @@ if TYPE_CHECKING:
 POOL = "readings"
 ACCOUNTED_FOR = "every_message_accounted_for"
 READABLE = "every_micro_batch_readable"
+#: Each stands in Dagster's history once a partition.
+MOST_MICRO_BATCHES, SHORT_RANGE = 20, 24
 
 
 class ReadingsConfig(ModeConfig):
@@ -43,6 +52,11 @@ class ReadingsConfig(ModeConfig):
         default=300, gt=0, description="a run of what is new ends after this and leaves the rest to the next one"
     )
 
+
+METRIC_COLUMNS = {
+    "value": "in the unit of its series (the view `reading` shows it); null where the reading is text only",
+    "series": "series.id: a metric of a sensor, and its unit; the view `reading` has the names",
+}
 
 _version = code_version(load_settings())
 
@@ -59,7 +73,7 @@ readings_spec = dg.AssetSpec(
     owners=names.OWNERS,
     tags={"sensor_platform/stage": "load"},
     code_version=_version,
-    metadata={**table_metadata(tables.metric), **live_page()},
+    metadata={**table_metadata(tables.metric, METRIC_COLUMNS), **live_page()},
 )
 
 dead_letters_spec = dg.AssetSpec(
@@ -119,7 +133,7 @@ def readings_and_dead_letters(
         readable = dg.AssetCheckResult(
             asset_key=names.READINGS, check_name=READABLE, passed=False, description=str(err)
         )
-    _tell_hours(context, platform)
+    _tell_hours(context, platform, report)
     if mode is Mode.NEW:
         try_to_ask(platform.database, platform.settings, now=datetime.now(UTC))
     found = mismatches(platform.database, run_id=context.run.run_id)
@@ -175,12 +189,23 @@ def _after(seconds: float) -> Callable[[], bool]:
     return lambda: time.monotonic() > deadline
 
 
-def _tell_hours(context: dg.AssetExecutionContext, platform: Platform) -> None:
-    from sensor_platform.pipeline.accounting import hour_totals
+def _tell_hours(context: dg.AssetExecutionContext, platform: Platform, report: "Report") -> None:
+    """What is of each partition: its hour's totals and the run's micro-batches; of the last one, the newest rows."""
+    from sensor_platform.pipeline.hours import hour_figures, loaded_by
+    from sensor_platform.pipeline.newest import newest_letters, newest_readings
 
-    for hour, counts in hour_totals(platform.database, [hour_of(key) for key in context.partition_keys]).items():
-        for asset, metadata in zip((names.READINGS, names.DEAD_LETTERS), describe_hour(*counts), strict=True):
-            context.add_asset_metadata(metadata, asset_key=asset, partition_key=key_of(hour))
+    keys = {hour_of(key): key for key in context.partition_keys}
+    most = MOST_MICRO_BATCHES if len(keys) <= SHORT_RANGE else 3
+    loaded = loaded_by(platform.database, context.run.run_id, most_an_hour=most)
+    for hour, figures in hour_figures(platform.database, list(keys)).items():
+        of_readings, of_letters = describe_hour(figures)
+        if hour == max(keys):
+            of_readings |= readings_entry(newest_readings(platform.database, limit=NEWEST))
+            of_letters |= letters_entry(newest_letters(platform.database, limit=NEWEST_LETTERS))
+        of_readings |= describe_micro_batches(loaded.get(hour, []))
+        of_readings |= run_figures(report) if hour == max(keys) else {}
+        context.add_asset_metadata(of_readings, asset_key=names.READINGS, partition_key=keys[hour])
+        context.add_asset_metadata(of_letters, asset_key=names.DEAD_LETTERS, partition_key=keys[hour])
 
 
 process_readings_job = dg.define_asset_job(

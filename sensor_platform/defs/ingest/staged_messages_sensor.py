@@ -1,4 +1,8 @@
-"""Reports `staged_messages` hour by hour, without runs: what lies in the staging area, and idle hours."""
+"""Reports `staged_messages` hour by hour, without runs: what lies in the staging area, and idle hours.
+
+No run ever makes `readings` of an hour without a message. Such hours are reported as materialized with no rows, or the
+UI would call them missing, like one that still waits to be loaded.
+"""
 
 import json
 from dataclasses import dataclass
@@ -67,12 +71,26 @@ def report_hours(
         closed = now >= hour + HOUR + CLOSES_AFTER
         if closed or len(micro_batches) != reported.micro_batches.get(key, 0):
             events.append(_materialization(platform, key, micro_batches, closed=closed))
+            events += _idle(platform, key) if closed and not micro_batches else []
         if closed:
             next_hour = hour + HOUR
         else:
             still_open[key] = len(micro_batches)
         hour += HOUR
     return events, Reported(next_hour, still_open)
+
+
+def _idle(platform: Platform, key: str) -> list[dg.AssetMaterialization]:
+    """Of an hour that is over, and of which neither the staging area nor the ledger knows anything."""
+    from sensor_platform.pipeline.hours import HourFigures, hour_figures
+
+    hour = hour_of(key)
+    if hour_figures(platform.database, [hour]) != {hour: HourFigures()}:
+        return []  # loaded, and deleted by retention since
+    return [
+        dg.AssetMaterialization(asset, partition=key, metadata={"dagster/partition_row_count": 0})
+        for asset in (names.READINGS, names.DEAD_LETTERS)
+    ]
 
 
 def _materialization(

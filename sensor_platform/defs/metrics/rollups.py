@@ -1,9 +1,9 @@
 """`metrics_minute`, `metrics_hourly`, `metrics_daily`: one step, partitioned by the day in which things happened."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import sqlalchemy as sa
@@ -12,22 +12,34 @@ from sensor_platform.database import tables
 from sensor_platform.defs import names
 from sensor_platform.defs.columns import table_metadata
 from sensor_platform.defs.mode import ModeConfig, mode_of
+from sensor_platform.defs.newest import NEWEST, rollups_entry
 from sensor_platform.defs.partitions import event_days
 from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.versions import rollups_version
 
 if TYPE_CHECKING:
+    from sensor_platform.pipeline.days import DayFigures
+    from sensor_platform.pipeline.newest import RollupLevel
     from sensor_platform.pipeline.reconciliation import Reconciliation
     from sensor_platform.pipeline.rollups import RollupReport
 
 POOL = "rollups"
 #: Asset -> level of the pipeline, in the order in which they are made.
-LEVEL_OF = {names.METRICS_MINUTE: "minute", names.METRICS_HOURLY: "hour", names.METRICS_DAILY: "day"}
+LEVEL_OF: "Mapping[dg.AssetKey, RollupLevel]" = {
+    names.METRICS_MINUTE: "minute",
+    names.METRICS_HOURLY: "hour",
+    names.METRICS_DAILY: "day",
+}
 
 with warnings.catch_warnings():
     # A reading of any day may arrive in any hour: strict mapping would refuse backfills of days before the first hour.
     warnings.simplefilter("ignore", category=dg.BetaWarning)
     any_received_hour = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+
+MADE_ANEW = (
+    "Loading marks what changed; runs of `rollup_sensor` make only that anew, Materialize and Backfill make whole days "
+    "anew. Days begin in 2001: most have nothing, and are not missing."
+)
 
 _version = rollups_version()
 
@@ -52,12 +64,24 @@ specs = [
         names.METRICS_MINUTE,
         dg.AssetDep(names.READINGS, partition_mapping=any_received_hour),
         tables.metrics_minute,
-        "Each series a minute: count, least, greatest, mean, deviation, first, last, quality, and what a mean over "
-        "time is made of; the view `rollup_minute` has names. Loading marks what changed; runs of `rollup_sensor` make "
-        "only that anew, Materialize and Backfill make whole days anew.",
+        "Figures of each series (a metric of a sensor) a minute of event time: count, least, greatest, mean, "
+        "deviation, first, last, quality, and what a mean over time is made of. The view `rollup_minute` has names "
+        f"and units. {MADE_ANEW}",
     ),
-    _spec(names.METRICS_HOURLY, names.METRICS_MINUTE, tables.metrics_hourly, "The same an hour, from the minutes."),
-    _spec(names.METRICS_DAILY, names.METRICS_HOURLY, tables.metrics_daily, "The same a day (UTC), from the hours."),
+    _spec(
+        names.METRICS_HOURLY,
+        names.METRICS_MINUTE,
+        tables.metrics_hourly,
+        "Figures of each series (a metric of a sensor) an hour of event time, made of its minutes. The view "
+        f"`rollup_hour` has names and units. {MADE_ANEW}",
+    ),
+    _spec(
+        names.METRICS_DAILY,
+        names.METRICS_HOURLY,
+        tables.metrics_daily,
+        "Figures of each series (a metric of a sensor) a day of event time (UTC), made of its hours. The view "
+        f"`rollup_day` has names and units. {MADE_ANEW}",
+    ),
 ]
 
 
@@ -94,15 +118,46 @@ def rollups(
         levels=tuple(wanted.values()),
         mode=mode,
     )
+    _tell_days(context, platform, wanted)
     for key, level in wanted.items():
-        yield dg.MaterializeResult(asset_key=key, metadata={"mode": str(mode), **describe(report, level)})
+        yield dg.MaterializeResult(asset_key=key, metadata={"mode": str(mode), "run": summary(report, level)})
     if MATCHES_READINGS.key in context.selected_asset_check_keys:
         yield matches_readings(reconcile(platform.database, made=report.days))
 
 
-def describe(report: "RollupReport", level: str) -> dict[str, int]:
-    left = {"buckets_left": report.left} if report.left else {}  # retention deleted what they were made of
-    return {"rows": report.rows[level], "buckets": report.buckets, **left}
+def summary(report: "RollupReport", level: str) -> str:
+    """What a run did at one level, in a sentence."""
+    left = (
+        f"; {report.left:,} buckets stay as they are: retention deleted what they were made of" if report.left else ""
+    )
+    return f"{report.rows[level]:,} rows made; {report.buckets:,} changed buckets of all levels looked at{left}"
+
+
+def _tell_days(
+    context: dg.AssetExecutionContext, platform: Platform, wanted: "Mapping[dg.AssetKey, RollupLevel]"
+) -> None:
+    """What is of each partition: its day's totals; of the last one, the newest rows."""
+    from sensor_platform.pipeline.days import day_figures
+    from sensor_platform.pipeline.newest import newest_rollups
+
+    keys = {day_of(key): key for key in context.partition_keys}
+    figures = day_figures(platform.database, first=min(keys), last=max(keys))
+    for asset, level in wanted.items():
+        newest = rollups_entry(newest_rollups(platform.database, level, limit=NEWEST))
+        for day, key in keys.items():
+            told = describe_day(figures[day], level) | (newest if day == max(keys) else {})
+            context.add_asset_metadata(told, asset_key=asset, partition_key=key)
+
+
+def describe_day(day: "DayFigures", level: "RollupLevel") -> dict[str, Any]:
+    """A day's totals. Rows of minutes are not counted: a day of a big plant has millions."""
+    rows = {"hour": day.hours, "day": day.series}
+    return {
+        **({"dagster/partition_row_count": rows[level]} if level in rows else {}),
+        "series": day.series,
+        "readings": day.readings,
+        **({"good_percent": day.good_percent} if day.good_percent is not None else {}),
+    }
 
 
 def matches_readings(found: "Reconciliation") -> dg.AssetCheckResult:

@@ -1,5 +1,5 @@
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,23 +81,52 @@ def test_a_materialization_tells_the_counts_of_the_promise(
     told = metadata(result, names.READINGS)
     counts = {name: told[f"messages_{name}"] for name in ("staged", "accepted", "dead_lettered", "duplicate")}
     assert counts == {"staged": 3, "accepted": 1, "dead_lettered": 1, "duplicate": 1}
-    assert (told["readings_decoded"], told["readings_inserted"], told["readings_duplicate"]) == (2, 1, 1)
+    assert (told["dagster/partition_row_count"], told["readings_duplicate"], told["refused_percent"]) == (1, 1, 33.33)
     assert told["mode"] == "new"
-    assert told["dagster/partition_row_count"] == 1
-    assert "| " in told["samples"]
+    assert told["run"].startswith("1 micro-batches, 3 messages (1 refused, wholly or in part), 1 readings inserted")
+    assert "| readings decoded | 2 |" in told["run_figures"]
     refused = metadata(result, names.DEAD_LETTERS)
     assert (refused["messages_dead_lettered"], refused["dagster/partition_row_count"]) == (1, 1)
-    assert "invalid_encoding" in refused["refused_by_code"]
+    assert "| invalid_encoding | 1 |" in refused["run_refused_by_code"]
 
 
-def test_row_counts_are_the_hours_totals_not_the_runs_share(
+def test_a_materialization_shows_the_newest_rows_and_the_micro_batches_of_the_run(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    micro_batch = stage(root(platform), this_hour, [reading(1.25, at=this_hour), RUBBISH])
+    result = new(platform, instance, this_hour)
+    told = metadata(result, names.READINGS)
+    assert "| line/press value | 1.25 |" in told["newest_rows"]
+    assert f"| {micro_batch.name} |" in told["run_micro_batches"]
+    assert "invalid_encoding" in metadata(result, names.DEAD_LETTERS)["newest_rows"]
+
+
+def test_a_range_tells_each_hour_its_own_totals_and_the_newest_rows_once(
+    platform: Platform, instance: DagsterInstance, this_hour: datetime
+) -> None:
+    next_hour = this_hour + timedelta(hours=1)
+    stage(root(platform), this_hour, [reading(1, at=this_hour)])
+    stage(root(platform), next_hour, [reading(2, at=this_hour), RUBBISH])
+    result = run(platform, instance, this_hour, **NEW, **{names.RANGE_END_TAG: key_of(next_hour)})
+    events = result.asset_materializations_for_node("readings_and_dead_letters")
+    told = {event.partition: event.metadata for event in events if event.asset_key == names.READINGS}
+    assert {key: one["messages_staged"].value for key, one in told.items()} == {
+        key_of(this_hour): 1,
+        key_of(next_hour): 2,
+    }
+    assert [key for key, one in told.items() if "newest_rows" in one] == [key_of(next_hour)]
+    assert all("run_micro_batches" in one for one in told.values())
+
+
+def test_figures_are_the_hours_totals_not_the_runs_share(
     platform: Platform, instance: DagsterInstance, this_hour: datetime
 ) -> None:
     stage(root(platform), this_hour, [reading(1, at=this_hour)])
     new(platform, instance, this_hour)
     stage(root(platform), this_hour, [reading(2, at=this_hour)])
     told = metadata(new(platform, instance, this_hour), names.READINGS)
-    assert (told["readings_inserted"], told["dagster/partition_row_count"]) == (1, 2)
+    assert (told["messages_staged"], told["dagster/partition_row_count"]) == (2, 2)
+    assert "1 messages" in told["run"]
 
 
 def test_its_checks_are_evaluated_in_the_same_step(

@@ -4,9 +4,11 @@ from pathlib import Path
 import dagster as dg
 from dagster import DagsterInstance
 
+from sensor_platform.defs import names
 from sensor_platform.defs.ingest.staged_messages_sensor import Reported, report_hours, staged_messages_sensor
 from sensor_platform.defs.partitions import HOUR, key_of
 from sensor_platform.defs.resources import Platform
+from sensor_platform.pipeline.process import process
 from sensor_platform_tests.defs.staged import stage
 from sensor_platform_tests.defs.ticks import tick
 
@@ -14,13 +16,14 @@ Told = dict[str, tuple[object, object]]
 
 
 def told(events: list[dg.AssetMaterialization]) -> Told:
-    """Partition -> messages, and whether the hour is over."""
+    """Partition of staged_messages -> messages, and whether the hour is over."""
     return {
         str(event.partition): (
             event.metadata["dagster/partition_row_count"].value,
             event.metadata["hour_is_over"].value,
         )
         for event in events
+        if event.asset_key == names.STAGED_MESSAGES
     }
 
 
@@ -55,6 +58,23 @@ def test_idle_hours_are_told_with_no_messages(platform: Platform, this_hour: dat
     events, reported = report(platform, Reported(this_hour, {}), now=this_hour + HOUR + timedelta(minutes=10))
     assert events == {key_of(this_hour): (0, True)}
     assert reported.next_hour == this_hour + HOUR
+
+
+def idle(events: list[dg.AssetMaterialization]) -> list[tuple[dg.AssetKey, str | None]]:
+    return [(event.asset_key, event.partition) for event in events if event.asset_key != names.STAGED_MESSAGES]
+
+
+def test_readings_of_an_idle_hour_are_reported_with_no_rows_and_others_are_left_to_runs(
+    platform: Platform, this_hour: datetime
+) -> None:
+    key, over = key_of(this_hour), this_hour + HOUR + timedelta(minutes=10)
+    events, _ = report_hours(platform, Reported(this_hour, {}), now=over)
+    assert idle(events) == [(names.READINGS, key), (names.DEAD_LETTERS, key)]
+    path = platform.staging.path(stage(root(platform), this_hour, [b"1"]))
+    assert idle(report_hours(platform, Reported(this_hour, {}), now=over)[0]) == []
+    process(platform.staging, platform.database, platform.routes, settings=platform.settings)
+    path.unlink()
+    assert idle(report_hours(platform, Reported(this_hour, {}), now=over)[0]) == []
 
 
 def test_a_damaged_micro_batch_does_not_stop_the_report(platform: Platform, this_hour: datetime) -> None:

@@ -44,8 +44,13 @@ def test_changed_days_are_rolled_up_and_unmarked(
     assert rolled(platform, metrics_minute) == [(1, 2.0, 2.0), (1, 4.0, 4.0)]
     assert rolled(platform, metrics_hourly) == rolled(platform, metrics_daily) == [(2, 2.0, 4.0)]
     assert changed_days(platform.database) == []
-    made = {m.asset_key: m.metadata["rows"].value for m in result.asset_materializations_for_node("rollups")}
-    assert made == {names.METRICS_MINUTE: 2, names.METRICS_HOURLY: 1, names.METRICS_DAILY: 1}
+    made = {m.asset_key: m.metadata for m in result.asset_materializations_for_node("rollups")}
+    assert str(made[names.METRICS_MINUTE]["run"].value).startswith("2 rows made")
+    rows = {key.path[0]: told["dagster/partition_row_count"].value for key, told in list(made.items())[1:]}
+    assert rows == {"metrics_hourly": 1, "metrics_daily": 1}
+    for told in made.values():
+        assert [told[name].value for name in ("series", "readings", "good_percent")] == [1, 2, 100.0]
+        assert "| line/press value |" in str(told["newest_rows"].value)
 
 
 def test_materialized_by_hand_a_day_is_made_again_and_is_the_same(
