@@ -8,6 +8,7 @@ byte among its first two.
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +54,22 @@ def decode_json(column: PayloadColumn, route: "Route") -> Decoded:
 def _tabulate(column: PayloadColumn, route: "Route", *, exactly: frozenset[int] = frozenset()) -> ReadingTable:
     options = options_of(route, DocumentOptions)
     table = ReadingTable(column, route, mapper=options.mapper)
-    for message, payload in enumerate(column.payloads):
-        # One document at a time: a whole column of them would keep the garbage collector busy.
-        document = parse(payload, exactly=message in exactly or (options.scales and has_long_integers(payload)))
+    for message, document in table.add_usual(_documents(column, options, exactly)):
         if type(document) is Unreadable:
             table.refuse(message, document.code, document.detail)
         else:
             table.add_document(message, document)
     return table
+
+
+def _documents(column: PayloadColumn, options: DocumentOptions, exactly: frozenset[int]) -> Iterator[Any]:
+    """One at a time: a whole column of them would keep the garbage collector busy."""
+    if not exactly and not options.scales:
+        return map(parse, column.payloads)
+    return (
+        parse(payload, exactly=message in exactly or (options.scales and has_long_integers(payload)))
+        for message, payload in enumerate(column.payloads)
+    )
 
 
 def parse(payload: bytes, *, exactly: bool = False) -> Any:

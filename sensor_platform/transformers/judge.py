@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,20 +26,30 @@ Reason = tuple[str, str]
 
 @dataclass(slots=True)
 class Collected:
-    """Lists with an entry an object, lists with an entry a reading; dicts hold what few of them have."""
+    """Lists with an entry an object, a run (readings of one object with one ordinal after the other) or a reading;
+    dicts hold what few of them have."""
 
     messages: list[int] = field(default_factory=list)  # by object
     times: list[Any] = field(default_factory=list)
     qualities: dict[int, Any] = field(default_factory=dict)
     identities: dict[int, dict[str, Any]] = field(default_factory=dict)
-    objects: list[int] = field(default_factory=list)  # by reading
-    ordinals: list[int] = field(default_factory=list)
-    metrics: list[str] = field(default_factory=list)
+    objects: list[int] = field(default_factory=list)  # by run
+    first_ordinals: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=list)  # by reading
     values: list[float] = field(default_factory=list)
     texts: dict[int, str] = field(default_factory=dict)
     text_only: list[int] = field(default_factory=list)
     units: dict[int, str] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+
+    def by_reading(self) -> tuple[np.ndarray, np.ndarray]:
+        """The object of each reading, and its ordinal."""
+        lengths = np.array(self.lengths, dtype=np.int64)
+        starts = np.cumsum(lengths) - lengths
+        first = np.array(self.first_ordinals, dtype=np.int64)
+        ordinals = np.repeat(first - starts, lengths) + np.arange(len(self.values))
+        return np.repeat(np.array(self.objects, dtype=np.int64), lengths), ordinals
 
 
 class Judge:
@@ -51,7 +62,7 @@ class Judge:
 
     def decoded(self) -> Decoded:
         """The readings that pass, as the contract has them, and a refusal of each other."""
-        objects = np.array(self._found.objects, dtype=np.int64)
+        objects, ordinals = self._found.by_reading()
         messages = np.array(self._found.messages, dtype=np.int64)
         times, time_ok, by_receipt = self._judge_times(messages)
         qualities = self._judge_qualities()
@@ -60,10 +71,10 @@ class Judge:
         # + 0.0 makes 0 of -0, which PostgreSQL and people take for the same number.
         values = np.array(self._found.values, dtype=np.float64) + 0.0
         self._keep_digits(values)
-        refused = self._refuse_rows(objects, values, time_ok, qualities)
+        refused = self._refuse_rows(objects, ordinals, values, time_ok, qualities)
         columns = {
             "message": messages[objects],
-            "ordinal": np.array(self._found.ordinals, dtype=np.int64),
+            "ordinal": ordinals,
             "work_unit": work_units[objects],
             "sensor": sensors[objects],
             "metric": np.array(self._found.metrics, dtype=object),
@@ -74,11 +85,11 @@ class Judge:
             "unit": _sparse(self._found.units, count),
             "quality": qualities[objects].astype(np.int8),
         }
-        kept = np.ones(count, dtype=bool)
-        kept[refused] = False
+        if refused:
+            columns = {name: np.delete(column, refused) for name, column in columns.items()}
         # Held to object: pandas would make its own strings of them, and NaN of None.
-        series = {name: pd.Series(columns[name][kept], dtype=columns[name].dtype) for name in READING_COLUMNS}
-        return Decoded(pd.DataFrame(series), self._found.refusals)
+        series = {name: pd.Series(columns[name], dtype=columns[name].dtype, copy=False) for name in READING_COLUMNS}
+        return Decoded(pd.DataFrame(series, copy=False), self._found.refusals)
 
     def _keep_digits(self, values: np.ndarray) -> None:
         """The exact digits, as text, of integers that a float does not hold."""
@@ -106,7 +117,10 @@ class Judge:
         return qualities
 
     def _identity(self, name: str, messages: np.ndarray) -> np.ndarray:
-        captured = np.array([capture.get(name) for capture in self._column.captures], dtype=object)
+        captures = self._column.captures
+        captured = np.full(len(captures), None, dtype=object)
+        if len(captures) and name in captures[0]:  # all are of one route
+            captured[:] = list(map(itemgetter(name), captures))
         column: np.ndarray = captured[messages]
         for number, named in self._found.identities.items():
             if name in named:
@@ -114,7 +128,12 @@ class Judge:
         return column
 
     def _refuse_rows(
-        self, objects: np.ndarray, values: np.ndarray, time_ok: np.ndarray, qualities: np.ndarray
+        self,
+        objects: np.ndarray,
+        ordinals: np.ndarray,
+        values: np.ndarray,
+        time_ok: np.ndarray,
+        qualities: np.ndarray,
     ) -> list[int]:
         """The rows that cannot go on; each becomes a refusal, with the first reason found."""
         refused: dict[int, Reason] = {}
@@ -127,7 +146,7 @@ class Judge:
         for row, reason in (*self._bad_names(), *self._bad_texts(objects), *self._bad_values(values)):
             refused.setdefault(row, reason)
         for row, (code, detail) in refused.items():
-            refusal = Refusal(self._found.messages[objects[row]], self._found.ordinals[row], code, detail)
+            refusal = Refusal(self._found.messages[objects[row]], int(ordinals[row]), code, detail)
             self._found.refusals.append(refusal)
         return list(refused)
 

@@ -4,7 +4,7 @@ A walk over the parsed objects only appends to lists; times, qualities, names an
 at a time, since a Python call a reading is what makes decoders slow. Each reading has an ordinal, the refused ones too.
 """
 
-from itertools import repeat
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,6 +61,30 @@ class ReadingTable:
         if message != self._named_message:
             self._names, self._named_message = NamesMade(), message
         return self._names
+
+    def add_usual(self, documents: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """Adds each document, one a message, that is just a time and flat `metrics` of floats and integers, without a
+        call for it. Yields the others, with their messages, for the caller to add before it asks for the next."""
+        found, is_plain, usual = self._collected, self._plain.issuperset, self._mapper is None
+        for message, document in enumerate(documents):
+            if usual and type(document) is dict and len(document) == 2:
+                metrics = document.get("metrics")
+                time = document.get("timestamp") or document.get("time") or document.get("ts")
+                if (
+                    type(metrics) is dict
+                    and time
+                    and len(metrics) <= MAX_METRICS
+                    and is_plain(map(type, metrics.values()))
+                ):
+                    found.objects.append(len(found.messages))
+                    found.messages.append(message)
+                    found.times.append(time)
+                    found.first_ordinals.append(0)
+                    found.lengths.append(len(metrics))
+                    found.metrics.extend(metrics)
+                    found.values.extend(metrics.values())
+                    continue
+            yield message, document
 
     def add_document(self, message: int, document: Any, *, ordinal: int = 0) -> int:
         """An object, or an array of them; or whatever the route's options make objects of. The next ordinal."""
@@ -157,15 +181,11 @@ class ReadingTable:
         first = ordinal
         if not left_out and len(tree) <= MAX_METRICS and self._plain.issuperset(map(type, tree.values())):
             return self._add_plain(number, ordinal, tree)
-        add_object, add_ordinal = self._collected.objects.append, self._collected.ordinals.append
-        add_metric, add_value, plain = self._collected.metrics.append, self._collected.values.append, self._plain
+        append, plain = self._append, self._plain
         try:
             for name, leaf in leaves(tree, left_out, names=self.names(message)):
                 if type(leaf) in plain:
-                    add_object(number)
-                    add_ordinal(ordinal)
-                    add_metric(name)
-                    add_value(leaf)
+                    append(number, ordinal, name, leaf)
                 else:
                     self._add_rare_leaf(message, number, ordinal, name, leaf)
                 ordinal += 1
@@ -178,12 +198,12 @@ class ReadingTable:
 
     def _add_plain(self, number: int, ordinal: int, tree: dict[str, Any]) -> int:
         """The usual case at the speed of C: a flat object of floats and integers."""
-        after = ordinal + len(tree)
-        self._collected.objects.extend(repeat(number, len(tree)))
-        self._collected.ordinals.extend(range(ordinal, after))
+        self._collected.objects.append(number)
+        self._collected.first_ordinals.append(ordinal)
+        self._collected.lengths.append(len(tree))
         self._collected.metrics.extend(tree)
         self._collected.values.extend(tree.values())
-        return after
+        return ordinal + len(tree)
 
     def _add_rare_leaf(self, message: int, number: int, ordinal: int, name: str, leaf: Any) -> None:
         try:
@@ -193,14 +213,18 @@ class ReadingTable:
 
     def _append(self, number: int, ordinal: int, metric: str, value: float) -> None:
         self._collected.objects.append(number)
-        self._collected.ordinals.append(ordinal)
+        self._collected.first_ordinals.append(ordinal)
+        self._collected.lengths.append(1)
         self._collected.metrics.append(metric)
         self._collected.values.append(value)
 
     def doubtful_messages(self) -> list[int]:
         """Messages with a float that may have been written as an integer beyond 64 bits."""
         rows = np.flatnonzero(np.abs(np.array(self._collected.values, dtype=np.float64)) >= FIRST_DOUBTFUL)
-        return sorted({self._collected.messages[self._collected.objects[row]] for row in rows})
+        if not len(rows):
+            return []
+        objects, _ = self._collected.by_reading()
+        return sorted({self._collected.messages[number] for number in objects[rows].tolist()})
 
     def finish(self) -> Decoded:
         """Judges what was collected; what does not pass is refused, reading by reading."""
