@@ -177,9 +177,11 @@ def _in_order(frames: list[pd.DataFrame]) -> pd.DataFrame:
             source_unit=pd.Series(dtype=object), unnamed=pd.Series(dtype=bool), route=pd.Series(dtype=object)
         )
     readings = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
-    order = np.lexsort((readings["ordinal"].to_numpy(), readings["message"].to_numpy()))
-    in_order = bool(np.all(order[:-1] < order[1:]))
-    return readings if in_order else readings.take(order).reset_index(drop=True)
+    message, ordinal = readings["message"].to_numpy(), readings["ordinal"].to_numpy()
+    later = (message[1:] > message[:-1]) | ((message[1:] == message[:-1]) & (ordinal[1:] >= ordinal[:-1]))
+    if later.all():
+        return readings
+    return readings.take(np.lexsort((ordinal, message))).reset_index(drop=True)
 
 
 def _flags(column: pa.ChunkedArray) -> np.ndarray:

@@ -28,8 +28,17 @@ class Keys:
             codes, uniques = pd.factorize(readings[column])
             code = code * (len(uniques) + 1) + codes + 1  # -1 is None
             names.append(readings[column].to_numpy(object))
-        _, first, of = np.unique(code, return_index=True, return_inverse=True)
-        return cls([tuple(column[place] for column in names) for place in first.tolist()], of)
+        of, different = pd.factorize(code)
+        last = np.zeros(len(different), np.int64)
+        last[of] = np.arange(len(of))
+        return cls([tuple(column[place] for column in names) for place in last.tolist()], of)
+
+    def taken(self, of: np.ndarray) -> "Keys":
+        """The keys of only those readings whose places among `keys` are `of`."""
+        present = np.zeros(len(self.keys), dtype=bool)
+        present[of] = True
+        kept = np.flatnonzero(present)
+        return Keys([self.keys[place] for place in kept.tolist()], (np.cumsum(present) - 1)[of])
 
     def column(self, values: Sequence[Any]) -> np.ndarray:
         """One value a series, spread over the readings."""

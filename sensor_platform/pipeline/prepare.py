@@ -51,12 +51,13 @@ def prepare(
     decoded_at = time.perf_counter()
     follow_routes(decoded.readings, routes, catalogue, again=again)
     units_as_of, registry_as_of = catalogue.unit_changes(), catalogue.registry_version()
-    readings, refusals = validate_in_series(decoded, messages, source_of, routes, catalogue)
-    readings, series, mismatched = _with_series(readings, routes, catalogue)
+    readings, keys, refusals = validate_in_series(decoded, messages, source_of, routes, catalogue)
+    readings, series, mismatched = _with_series(readings, keys, routes, catalogue)
     says_nothing_new = thinned(readings, series.of, routes, source_of)
     n_thinned = np.bincount(readings["message"].to_numpy(np.int64)[says_nothing_new], minlength=len(messages))
-    readings = readings[~says_nothing_new].reset_index(drop=True)
-    series = _SeriesOf(series.series, series.of[~says_nothing_new])
+    if says_nothing_new.any():
+        readings = readings[~says_nothing_new].reset_index(drop=True)
+        series = _SeriesOf(series.series, series.of[~says_nothing_new])
     refusals = _once([*decoded.refusals, *refusals, *mismatched])
     catalogue.make_partitions(_months(readings["time"].to_numpy(np.int64)))
     seconds["decode"] = seconds.get("decode", 0.0) + decoded_at - started
@@ -91,8 +92,9 @@ def _thinned_whole(n_thinned: np.ndarray, readings: pd.DataFrame, refusals: list
 
 def validate_in_series(
     decoded: DecodedMessages, messages: pa.Table, source_of: np.ndarray, routes: Routes, catalogue: Catalogue
-) -> tuple[pd.DataFrame, list[Refusal]]:
-    """The readings that are accepted, in the units of their series and calibrated, and a refusal for each other."""
+) -> tuple[pd.DataFrame, Keys, list[Refusal]]:
+    """The readings that are accepted, in the units of their series and calibrated, with their series, and a refusal for
+    each other."""
     readings = decoded.readings.reset_index(drop=True)
     received_at = messages["received_at"].cast(pa.int64()).to_numpy()
     keys = Keys.of_readings(readings)
@@ -104,6 +106,7 @@ def validate_in_series(
     calibrations = [() if one is None else one.calibrations for one in limits]
     values, problem = calibrated(converted.readings, keys.of, calibrations, converted.problem)
     checked = values.assign(
+        key=keys.of,
         received_at=received_at[readings["message"].to_numpy(np.int64)],
         series_unit=pd.Series(units, dtype=object),
         unit_problem=pd.Series(problem, dtype=object),
@@ -111,18 +114,18 @@ def validate_in_series(
         maximum=_floats([nan if one is None or one.maximum is None else one.maximum for one in limits])[keys.of],
     )
     validated = with_contracts(validate(checked), decoded.readings, routes, source_of)
-    return validated.accepted.reset_index(drop=True), validated.refusals
+    accepted = validated.accepted
+    return accepted, keys.taken(accepted["key"].to_numpy(np.int64)), validated.refusals
 
 
 def _with_series(
-    readings: pd.DataFrame, routes: Routes, catalogue: Catalogue
+    readings: pd.DataFrame, keys: Keys, routes: Routes, catalogue: Catalogue
 ) -> tuple[pd.DataFrame, "_SeriesOf", list[Refusal]]:
     """Registers what is new and gives each reading its series; units that do not convert to its own are refused here.
 
     The units are asked for once more after registering: within a group, and between two processes that meet a new
     series at once, the first unit named is the one that stays.
     """
-    keys = Keys.of_readings(readings)
     known = catalogue.look_up(keys.keys)
     new = [one for one in _seen(readings, keys, routes) if _adds(one, known.get(one.key))]
     if new:
@@ -133,6 +136,8 @@ def _with_series(
     converted = in_series_units(readings, expected, keys.column([one.unnamed_unit for one in series]))
     problem = converted.problem
     bad = pd.notna(problem)
+    if not bad.any():
+        return converted.readings, _SeriesOf(series, keys.of), []
     refused = [
         Refusal(message, ordinal, code, unit_sentence(code, got, want, "series"))
         for message, ordinal, code, got, want in zip(
@@ -163,7 +168,7 @@ class _SeriesOf:
         """What each reading keeps of the unit that it named (str or None), or, where it is `unnamed`, was taken to be
         in: nothing if that is the unit of all unnamed readings of its series."""
         codes, units = pd.factorize(named)
-        pairs, of = np.unique(self.of * (len(units) + 1) + codes + 1, return_inverse=True)
+        of, pairs = pd.factorize(self.of * (len(units) + 1) + codes + 1)
         names = [None, *units]
         place = [self.series[pair // len(names)].place_of(names[pair % len(names)]) for pair in pairs.tolist()]
         own = np.array([*(one.unnamed_unit for one in self.series), None], dtype=object)[:-1][self.of]
@@ -186,19 +191,19 @@ def _adds(seen: Seen, known: Series | None) -> bool:
 def _seen(readings: pd.DataFrame, keys: Keys, routes: Routes) -> list[Seen]:
     """The unit that the route of each series' last reading names, else the first one of a reading; and its policy."""
     unit = readings["unit"].to_numpy(object)
-    route = readings["route"].tolist()
     named = np.flatnonzero(pd.notna(unit))[::-1]
     first_named = dict(zip(keys.of[named].tolist(), named.tolist(), strict=True))
-    last = dict(zip(keys.of.tolist(), range(len(readings)), strict=True))
-    used = {name: routes[name] for name in set(route)}
+    last = np.zeros(len(keys.keys), np.int64)
+    last[keys.of] = np.arange(len(readings))
+    last_route = readings["route"].to_numpy(object)[last].tolist()
+    used = {name: routes[name] for name in set(last_route)}
     units = _units_named(_named(readings), keys)
     seen = []
-    for place, key in enumerate(keys.keys):
-        row = last[place]
-        of_route = unit_of_route(key[-1], used[route[row]])
+    for place, (key, route) in enumerate(zip(keys.keys, last_route, strict=True)):
+        of_route = unit_of_route(key[-1], used[route])
         first = str(unit[first_named[place]]) if place in first_named else None
-        by = None if of_route is None else route[row]
-        seen.append(Seen(key, of_route or first, used[route[row]].conflicts, by, tuple(units.get(place, ()))))
+        by = None if of_route is None else route
+        seen.append(Seen(key, of_route or first, used[route].conflicts, by, tuple(units.get(place, ()))))
     return seen
 
 

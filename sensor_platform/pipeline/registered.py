@@ -24,12 +24,11 @@ class Registered:
     def __call__(self, decoded: DecodedMessages, messages: pa.Table, routes: Routes) -> Validated:
         """As `explain` asks it; the readings have a column `calibration`, None where none holds."""
         source_of = np.zeros(len(messages), np.int64)
-        accepted, refusals = validate_in_series(decoded, messages, source_of, routes, self.catalogue)
-        held = pd.Series(list(self._held(accepted)), index=accepted.index, dtype=object)
+        accepted, keys, refusals = validate_in_series(decoded, messages, source_of, routes, self.catalogue)
+        held = pd.Series(list(self._held(accepted, keys)), index=accepted.index, dtype=object)
         return Validated(accepted.assign(calibration=held), refusals)
 
-    def _held(self, accepted: pd.DataFrame) -> Iterator[Calibration | None]:
-        keys = Keys.of_readings(accepted)
+    def _held(self, accepted: pd.DataFrame, keys: Keys) -> Iterator[Calibration | None]:
         known = self.catalogue.look_up(keys.keys)
         for place, time in zip(keys.of.tolist(), accepted["time"].tolist(), strict=True):
             series = known.get(keys.keys[place])

@@ -29,6 +29,8 @@ def follow_routes(readings: pd.DataFrame, routes: Routes, catalogue: Catalogue, 
 
 
 def _changes(readings: pd.DataFrame, routes: Routes, catalogue: Catalogue) -> list[UnitChange]:
+    if not any(route.units for route in routes):
+        return []
     names = {name: routes[name] for name in set(readings["route"].tolist())}
     saying = readings["route"].isin([name for name, route in names.items() if route.units])
     if not saying.any():

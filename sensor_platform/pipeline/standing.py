@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import sqlalchemy as sa
 from psycopg import sql
 
@@ -51,7 +52,8 @@ def insert(connection: sa.Connection, rows: ReadingRows, *, after_removal: bool)
         conflicting[conflicts] = True
     with cursor(connection) as cur:
         copy_readings(cur, METRIC, rows.take(newest))
-        copy_readings(cur, METRIC_DUPLICATE, rows.take(split.repeats))
+        if len(split.repeats):
+            copy_readings(cur, METRIC_DUPLICATE, rows.take(split.repeats))
     _raise_marks(connection, rows)
     _mark_loaded(connection, rows.take(newest))
     return stands, conflicting & stands
@@ -81,7 +83,7 @@ def _compare(connection: sa.Connection, rows: ReadingRows, places: np.ndarray) -
 
 def _marks(connection: sa.Connection, series: np.ndarray) -> np.ndarray:
     """The newest time ever loaded of each row's series, in microseconds."""
-    unique, of = np.unique(series, return_inverse=True)
+    of, unique = pd.factorize(series, sort=True)
     marks = np.full(len(unique), NEVER)
     found = connection.execute(_READ_MARKS, {"series": unique.tolist()}).all()
     if found:
@@ -93,10 +95,10 @@ def _marks(connection: sa.Connection, series: np.ndarray) -> np.ndarray:
 def _raise_marks(connection: sa.Connection, rows: ReadingRows) -> None:
     if not len(rows):
         return
-    order = np.lexsort((rows.time, rows.series))
-    series, time = rows.series[order], rows.time[order]
-    last = np.append(series[1:] != series[:-1], True)
-    connection.execute(_RAISE_MARKS, {"series": series[last].tolist(), "times": as_times(time[last])})
+    of, series = pd.factorize(rows.series, sort=True)  # sorted: two loads lock them in one order
+    newest = np.full(len(series), NEVER)
+    np.maximum.at(newest, of, rows.time)
+    connection.execute(_RAISE_MARKS, {"series": series.tolist(), "times": as_times(newest)})
 
 
 def _mark_loaded(connection: sa.Connection, rows: ReadingRows) -> None:

@@ -67,7 +67,8 @@ def in_series_units(readings: pd.DataFrame, wanted: np.ndarray, unnamed: np.ndar
 
 def _taken_to_be(readings: pd.DataFrame, assumed: np.ndarray) -> pd.DataFrame:
     unit = readings["unit"].to_numpy(object)
-    assumed_here = pd.isna(unit) & pd.notna(assumed)
+    assumed_here = pd.notna(assumed)
+    assumed_here = assumed_here & pd.isna(unit) if assumed_here.any() else assumed_here
     if not assumed_here.any():
         return readings
     return readings.assign(unit=pd.Series(np.where(assumed_here, assumed, unit), index=readings.index, dtype=object))
@@ -80,8 +81,10 @@ def in_units(readings: pd.DataFrame, wanted: np.ndarray) -> Converted:
     """
     problem = np.full(len(readings), None, dtype=object)
     unit = readings["unit"].to_numpy(object)
-    other = pd.notna(unit) & pd.notna(wanted) & (unit != wanted)
-    places = np.flatnonzero(other)
+    named = pd.notna(unit)
+    if not named.any():
+        return Converted(readings, problem)
+    places = np.flatnonzero(named & pd.notna(wanted) & (unit != wanted))
     places = places[[isinstance(one, str) for one in unit[places]]] if len(places) else places
     if not len(places):
         return Converted(readings, problem)

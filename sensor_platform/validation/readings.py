@@ -86,7 +86,7 @@ def validate(readings: pd.DataFrame) -> Validated:
     if readings.empty:
         return Validated(readings, [])
     try:
-        ReadingInContext.validate(judged(readings), lazy=True)
+        ReadingInContext.validate(judged(readings), lazy=True, inplace=True)
     except pa.errors.SchemaErrors as err:
         return _split(readings, err.failure_cases)
     return Validated(readings, [])
