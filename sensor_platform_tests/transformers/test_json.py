@@ -51,6 +51,32 @@ def test_the_good_metrics_of_a_poisoned_message_get_through() -> None:
     assert codes(decoded) == [(0, 1, "number_out_of_range"), (0, 2, "nan_not_allowed"), (0, 3, "text_not_storable")]
 
 
+def test_an_object_reads_the_same_alone_and_as_the_only_one_of_an_array() -> None:
+    documents = [
+        b'{"timestamp": "2025-06-01T12:00:00Z", "metrics": {"b": 1.5, "a": 9007199254740993}}',
+        b'{"ts": 5, "metrics": {"a": 1, "b": true, "c": null, "d": {"e": 2}}}',
+        b'{"time": 0, "metrics": {"a": 1}}',
+        b'{"timestamp": null, "metrics": {"a": 1}}',
+        b'{"time": "yesterday", "metrics": {"a": 1, "b": 2}}',
+        b'{"ts": 6, "metrics": {}}',
+        b'{"quality": "bad", "metrics": {"a": 1}}',
+        b'{"timestamp": "2025-06-01T12:00:00Z", "value": 3, "metrics": {"a": 1}}',
+        b'{"ts": 7, "metrics": {"a": 4, "b": 18446744073709551616}}',
+    ]
+    alone, in_array = decode_payloads(*documents), decode_payloads(*(b"[" + each + b"]" for each in documents))
+    assert alone.readings.to_dict("records") == in_array.readings.to_dict("records")
+    assert alone.refusals == in_array.refusals
+    places = alone.readings[["message", "ordinal", "metric"]].values.tolist()
+    assert places[:5] == [[0, 0, "b"], [0, 1, "a"], [1, 0, "a"], [1, 1, "b"], [1, 2, "d.e"]]
+    assert codes(alone) == [
+        (3, 0, "invalid_timestamp"),
+        (4, 0, "invalid_timestamp"),
+        (4, 1, "invalid_timestamp"),
+        (5, -1, "no_readings"),
+        (8, 1, "number_out_of_range"),
+    ]
+
+
 def test_a_large_float_is_no_integer_that_does_not_fit() -> None:
     decoded = decode_payloads(b'{"metrics": {"a": 1e20, "b": 18446744073709551616.0, "c": 18446744073709551616}}')
     assert decoded.readings["value"].tolist() == [1e20, 18446744073709551616.0]
