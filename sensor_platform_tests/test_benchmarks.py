@@ -110,7 +110,7 @@ def test_storage_says_what_a_message_and_a_reading_take() -> None:
     report = benchmark("storage")
     assert set(report["bytes_per_staged_message"]) == {"publisher", "plant", "noisy"}
     assert all(each["after"] < each["before"] for each in report["bytes_per_staged_message"].values())
-    assert report["bytes_per_reading"]["readings"] == 4_000
+    assert report["bytes_per_reading"]["readings"] == 12_000
     assert set(report["bytes_per_reading"]["indexes"]) == {"btree", "brin"}
     assert {name: each["target"] for name, each in report["verdicts"].items()} == {
         "bytes_per_staged_message": 40,
