@@ -61,7 +61,7 @@ COPY_TABLE = """
 CREATE SCHEMA IF NOT EXISTS bench;
 CREATE TABLE bench.metric (LIKE sensor_platform.metric INCLUDING DEFAULTS) PARTITION BY RANGE (time);
 CREATE TABLE bench.metric_all PARTITION OF bench.metric FOR VALUES FROM ('2001-01-01') TO ('2100-01-01');
-CREATE INDEX ON bench.metric (series, time);
+CREATE INDEX ON bench.metric (series, time) WITH (fillfactor = 95);
 CREATE INDEX ON bench.metric USING brin (micro_batch);
 CREATE TABLE bench.script (sensor text, metric text, time timestamptz, value double precision);
 CREATE INDEX ON bench.script (sensor, metric, time);
@@ -75,7 +75,7 @@ SPACING_S = 10
 GROW = """
 INSERT INTO {table} (time, value, sequence, series, micro_batch, ordinal, quality, timed_by_receipt)
 SELECT CAST(:first AS timestamptz) - second * :spacing * interval '1 second',
-       800 + second % 977 / 8.0, second, series, 0, 0, 0,
+       800 + second % 977 / 8.0, second, series, 0, 0, 'g',
        false
 FROM unnest(CAST(:series AS integer[])) AS series,
      generate_series(CAST(:after AS integer), CAST(:until AS integer)) AS second

@@ -16,7 +16,6 @@ from sensor_platform.embedded.run_file import read_run_file
 from sensor_platform.errors import DatabaseUnavailableError
 from sensor_platform.health.alerts import listed
 from sensor_platform.health.figures import COUNTERS, measure
-from sensor_platform.transformers.contract import Quality
 
 router = APIRouter()
 T = TypeVar("T")
@@ -73,7 +72,7 @@ def readings(
     """The newest readings of the series that were heard of last, out of the metric tables."""
     with platform.database.connect() as connection:
         rows = connection.execute(_NEWEST, {"limit": limit, "points": points}).mappings().all()
-    return [{**row, "quality": Quality(row["quality"]).name.lower()} for row in rows]
+    return [dict(row) for row in rows]
 
 
 @router.get("/api/alerts")
@@ -125,7 +124,8 @@ _NEWEST = sa.text(
            (array_agg(reading.time order by reading.time desc))[1] as time,
            (array_agg(reading.value order by reading.time desc))[1] as value,
            (array_agg(reading.text order by reading.time desc))[1] as text,
-           (array_agg(reading.quality order by reading.time desc))[1] as quality,
+           case (array_agg(reading.quality order by reading.time desc))[1]
+               when 'g' then 'good' when 'u' then 'uncertain' else 'bad' end as quality,
            array_agg(array[extract(epoch from reading.time)::float8, reading.value] order by reading.time)
                filter (where reading.value is not null and reading.value = reading.value
                              and abs(reading.value) < 'infinity') as points
@@ -134,7 +134,9 @@ _NEWEST = sa.text(
     join sensor_platform.sensor on sensor.id = series.sensor_id
     join sensor_platform.work_unit on work_unit.id = sensor.work_unit_id
     cross join lateral (
-        select metric.time, metric.value, metric.text, metric.quality from sensor_platform.metric
+        select metric.time, metric.value, metric.quality,
+               case when metric.text <> '' or metric.value is null then metric.text end as text
+        from sensor_platform.metric
         where metric.series = newest.series and metric.time <= newest.time
         order by metric.time desc limit :points
     ) reading

@@ -2,7 +2,10 @@
 
 A binary COPY row of fixed-width columns is a record of fixed size: an int16 count of fields, then an int32 length and
 the big-endian data of each. So a numpy structured array *is* the stream, several times faster than a call a row. A NULL
-changes the width: rows are grouped by which of `value` and `text` are NULL.
+or a text changes the width: rows are grouped by which of `value` and `text` they have.
+
+The tables have no NULL where a number is all there is, since that would make each row eight bytes longer: `text` is ''
+then. A text that is empty has no value beside it, so the two are never confused.
 """
 
 from collections.abc import Iterator
@@ -27,16 +30,21 @@ FIXED = {
     "series": (">i4", 4),
     "micro_batch": (">i4", 4),
     "ordinal": (">i4", 4),
-    "quality": (">i2", 2),
+    "quality": ("u1", 1),
     "timed_by_receipt": ("u1", 1),
     "source_unit": ("i1", 1),
 }
 COLUMNS = (*FIXED, "text")
+#: What the tables keep of a quality: good, uncertain, bad.
+QUALITY_LETTERS = np.frombuffer(b"gub", np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingRows:
-    """Rows of `metric`, as columns of one length. A NaN `value` beside a `text` is NULL; without one it is NaN."""
+    """Rows of `metric`, as columns of one length. A NaN `value` beside a `text` is NULL; without one it is NaN.
+
+    There is no empty `text` beside a number.
+    """
 
     time: np.ndarray  # int64, microseconds since 1970 UTC
     value: np.ndarray  # float64
@@ -44,7 +52,7 @@ class ReadingRows:
     series: np.ndarray  # int32
     micro_batch: np.ndarray  # int32
     ordinal: np.ndarray  # int32
-    quality: np.ndarray  # int16
+    quality: np.ndarray  # int16: 0 good, 1 uncertain, 2 bad
     timed_by_receipt: np.ndarray  # bool
     source_unit: np.ndarray  # int8: the place of the unit in `units` of the series, from 1; 0: none, -1: not noted
     text: np.ndarray  # object: str or None
@@ -58,7 +66,7 @@ class ReadingRows:
 
     @property
     def has_text(self) -> np.ndarray:
-        """Where `text` is not NULL."""
+        """Where there is a text."""
         mask: np.ndarray = pd.notna(self.text)
         return mask
 
@@ -95,7 +103,7 @@ def _parts(rows: ReadingRows, places: np.ndarray | None) -> Iterator[bytes]:
 
 
 def _fixed(part: ReadingRows, *, has_value: bool, has_text: bool, places: np.ndarray | None) -> np.ndarray:
-    """One record a row: everything but the bytes of `text`, whose length -1 (NULL) is part of it."""
+    """One record a row: everything but a text and its length; that of none is part of it."""
     layout: list[tuple[str, str]] = [("fields", ">i2")]
     layout += [] if places is None else [("place_length", ">i4"), ("place", ">i4")]
     for name, (kind, _) in FIXED.items():
@@ -112,10 +120,17 @@ def _fixed(part: ReadingRows, *, has_value: bool, has_text: bool, places: np.nda
             out["value_length"] = -1
             continue
         out[f"{name}_length"] = length
-        out[name] = part.time - EPOCH_US if name == "time" else getattr(part, name)
+        out[name] = _stored(part, name)
     if not has_text:
-        out["text_length"] = -1
+        out["text_length"] = 0
     return out
+
+
+def _stored(part: ReadingRows, name: str) -> np.ndarray:
+    column: np.ndarray = getattr(part, name)
+    if name == "time":
+        return column - EPOCH_US
+    return QUALITY_LETTERS[column] if name == "quality" else column
 
 
 def _with_text(fixed: np.ndarray, text: np.ndarray) -> bytes:

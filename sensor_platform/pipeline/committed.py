@@ -6,7 +6,7 @@ By one COPY, parsed to columns: a driver would make a Python object of each cell
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +74,7 @@ def around(connection: sa.Connection, names: Collection[str]) -> Committed:
 
 def read_rows(connection: sa.Connection, rows: sql.Composable) -> ReadingRows:
     """The rows of `rows`, a SELECT that has the columns of `metric`."""
-    copied = sql.SQL("COPY (SELECT {} FROM ({}) AS reading) TO STDOUT (FORMAT csv)").format(sql.SQL(_CELLS), rows)
+    copied = sql.SQL("COPY (SELECT {} FROM ({}) AS reading) TO STDOUT (FORMAT csv)").format(_CELLS, rows)
     with cursor(connection) as cur, cur.copy(copied) as copy:
         text = b"".join(bytes(part) for part in copy)
     if not text:
@@ -120,7 +120,12 @@ _TYPES = {
     "source_unit": pa.int16(),
     "text": pa.string(),
 }
-_CELLS = ", ".join("source_unit::integer" if name == "source_unit" else name for name in _TYPES)
+_TOLD: dict[str, LiteralString] = {
+    "quality": "CASE quality WHEN 'g' THEN 0 WHEN 'u' THEN 1 ELSE 2 END",
+    "source_unit": "source_unit::integer",
+    "text": "CASE WHEN text <> '' OR value IS NULL THEN text END",
+}
+_CELLS = sql.SQL(", ").join(sql.SQL(_TOLD[name]) if name in _TOLD else sql.Identifier(name) for name in _TYPES)
 _TABLES = ("metric", "metric_duplicate")
 _WHERE = "WHERE micro_batch IN ({ids}) AND time >= {least} AND time <= {greatest}"
 # NULL is an empty cell, an empty text is a quoted one.

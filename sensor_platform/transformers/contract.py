@@ -35,7 +35,8 @@ class Quality(IntEnum):
 
 #: Columns of `Decoded.readings`, in order. `message` is the place in the payload column; `ordinal` the reading's place
 #: in its message; `time` int64 microseconds since 1970 UTC; `value` float64; `text` and `unit` str or None; `quality`
-#: int8. `value` is NaN where the reading has text only; a NaN that is a value has no text.
+#: int8. `value` is NaN where the reading has text only; a NaN that is a value has no text;
+#: an empty text beside a number is none.
 READING_COLUMNS = (
     "message",
     "ordinal",

@@ -47,6 +47,8 @@ def kept_contract(decoded: Any, count: int) -> Decoded:
         raise ValueError("the transformer's readings have a quality that is not 0, 1 or 2")
     _check_places(readings, decoded, count)
     _check_texts(readings, decoded)
+    # The tables tell an empty text from none by the number beside it.
+    readings.loc[(readings["text"] == "") & readings["value"].notna(), "text"] = None
     check_definitions(decoded.definitions, count)
     heard = {*readings["message"].tolist(), *(refusal.message for refusal in decoded.refusals)}
     if not set(decoded.ignored) <= set(range(count)) - heard:

@@ -37,7 +37,7 @@ def test_partitioned_by_time_and_indexed_for_its_queries(database: Database) -> 
     )
     assert sorted(definition.split(" USING ")[1] for (definition,) in found) == [
         "brin (micro_batch)",
-        'btree (series, "time")',
+        "btree (series, \"time\") WITH (fillfactor='95')",
     ]
     assert rows(database, "SELECT pg_get_partkeydef('sensor_platform.metric'::regclass)") == [('RANGE ("time")',)]
 

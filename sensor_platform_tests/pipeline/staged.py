@@ -116,9 +116,13 @@ def rows(database: Database, query: str, **parameters: Any) -> list[tuple[Any, .
         return [tuple(row) for row in connection.execute(sa.text(query), parameters)]
 
 
+#: As `reading` shows it: '' beside a value is none.
+TEXT = "CASE WHEN text <> '' OR value IS NULL THEN text END"
+
+
 def in_metric(database: Database) -> list[tuple[Any, ...]]:
     """(value, text, sequence) of every standing reading, by time and received order."""
-    return rows(database, "SELECT value, text, sequence FROM metric ORDER BY time, sequence, ordinal")
+    return rows(database, f"SELECT value, {TEXT}, sequence FROM metric ORDER BY time, sequence, ordinal")
 
 
 def new_staging(folder: Path) -> LocalStaging:

@@ -38,7 +38,7 @@ VARIANTS = [
 ]
 
 times = st.integers(0, 3).map(lambda second: (EVENT + timedelta(seconds=second)).isoformat())
-values = st.sampled_from([1, 1.0, 2, 0.0, -0.0, "warm", "NaN", 2**60 + 1, None, True])
+values = st.sampled_from([1, 1.0, 2, 0.0, -0.0, "warm", "", "NaN", 2**60 + 1, None, True])
 qualities = st.sampled_from([{}, {}, {"quality": "bad"}])
 timed = st.builds(lambda at, value, quality: {"timestamp": at, "value": value, **quality}, times, values, qualities)
 untimed = values.map(lambda value: {"value": value})

@@ -26,3 +26,17 @@ def test_a_micro_batch_with_messages_that_kill_their_transformer_is_in_and_accou
     ]
     assert rows(database, "SELECT value FROM metric ORDER BY value") == [(1.0,), (2.0,), (3.0,)]
     assert rows(database, "SELECT transformer_versions FROM ledger") == [({"trouble": "3"},)]
+
+
+def test_an_empty_text_beside_a_number_is_none_and_alone_is_one(
+    database: Database, staging: LocalStaging, tmp_path: Path
+) -> None:
+    payloads = [b"1 ", b"1 one", b"nan ", b"nan one"]
+    using = routes_of(tmp_path, "texts")
+    for name in ("a", "b"):
+        stage(staging, name, [Message(payload, topic="p/line1/press") for payload in payloads])
+        load(staging, database, using=using)
+    stop_worker()
+    standing = [(1.0, None), (1.0, "one"), (None, ""), (None, "one")]
+    assert rows(database, "SELECT value, text FROM reading ORDER BY sequence") == standing
+    assert rows(database, "SELECT value, text FROM metric_duplicate ORDER BY sequence") == [(1.0, ""), *standing[1:]]

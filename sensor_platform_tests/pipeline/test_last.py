@@ -61,7 +61,7 @@ def test_a_big_table_is_not_scanned(database: Database, staging: LocalStaging) -
             sa.text(
                 "INSERT INTO sensor_platform.metric (series, time, value, quality, timed_by_receipt, micro_batch,"
                 " sequence, ordinal)"
-                " SELECT m.series, m.time - n * interval '0.1 s', n, 0, false, m.micro_batch, n, 0"
+                " SELECT m.series, m.time - n * interval '0.1 s', n, 'g', false, m.micro_batch, n, 0"
                 " FROM sensor_platform.metric m, generate_series(1, 20000) n"
             )
         )

@@ -18,7 +18,7 @@ from sensor_platform.pipeline.registry import set_sensor
 from sensor_platform.pipeline.series import Seen, register
 from sensor_platform.routes.model import Routes
 from sensor_platform.staging.store import LocalStaging
-from sensor_platform_tests.pipeline.staged import HOUR, load, new_staging, routes, rows, stage, value
+from sensor_platform_tests.pipeline.staged import HOUR, TEXT, load, new_staging, routes, rows, stage, value
 from sensor_platform_tests.pipeline.test_any_order import assert_the_first_stands, clear, roll_up_marked, snapshot
 from sensor_platform_tests.pipeline.test_units import at, in_unit, unit_of, values, without_last_digits
 from sensor_platform_tests.waiting import wait_until
@@ -91,7 +91,7 @@ def test_what_a_route_and_a_person_want_is_not_converted_twice(database: Databas
     load(staging, database)
     set_unit(database, "degC")
     load(staging, database, mode=Mode.AGAIN, using=in_unit("K"))
-    assert rows(database, "SELECT value, text FROM metric ORDER BY time") == [
+    assert rows(database, f"SELECT value, {TEXT} FROM metric ORDER BY time") == [
         (70.466, None),
         (2.0**60, str(2**60 + 1)),
     ]
@@ -101,13 +101,13 @@ def test_digits_past_the_floats_stay_exact(database: Database, staging: LocalSta
     stage(staging, "a", [value(2**60 + 1, at(0), unit="kWh"), value("1.5", at(1), unit="kWh")])
     load(staging, database)
     set_unit(database, "Wh")
-    assert rows(database, "SELECT value, text FROM metric ORDER BY time") == [(2.0**60 * 1000, None), (1500, None)]
+    assert rows(database, f"SELECT value, {TEXT} FROM metric ORDER BY time") == [(2.0**60 * 1000, None), (1500, None)]
     stage(staging, "b", [value(2**53 + 1, at(2), unit="Wh")], first_sequence=9)
     load(staging, database)
     set_unit(database, "mWh")
     assert rows(database, "SELECT text FROM metric ORDER BY time")[2] == (str((2**53 + 1) * 1000),)
     set_unit(database, "Wh")
-    assert rows(database, "SELECT value, text FROM metric ORDER BY time")[2] == (2.0**53, str(2**53 + 1))
+    assert rows(database, f"SELECT value, {TEXT} FROM metric ORDER BY time")[2] == (2.0**53, str(2**53 + 1))
 
 
 def test_what_does_not_convert_is_refused_with_what_to_do(database: Database, staging: LocalStaging) -> None:

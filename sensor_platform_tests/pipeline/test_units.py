@@ -217,11 +217,11 @@ def test_a_unit_that_is_no_text_is_refused_with_its_line() -> None:
         routes(", units: {value: 5}")
 
 
-def test_a_reading_takes_no_more_than_72_bytes_of_a_page(database: Database, staging: LocalStaging) -> None:
+def test_a_number_takes_no_more_than_64_bytes_of_a_page(database: Database, staging: LocalStaging) -> None:
     stage(staging, "a", [value(20, at(0), unit="°C"), value(68, at(1), unit="°F")])
     load(staging, database)
-    # 32 of them are the header of the row.
-    assert rows(database, "SELECT max(pg_column_size(metric.*)) FROM metric") == [(72,)]
+    # 24 of them are the header of the row.
+    assert rows(database, "SELECT max(pg_column_size(metric.*)) FROM metric") == [(64,)]
 
 
 UNITS = ["°C", "degC", "°F", "K", None, None]

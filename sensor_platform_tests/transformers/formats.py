@@ -70,6 +70,17 @@ def column_trouble(column, route):
     })[list(READING_COLUMNS)])
 
 
+@transformer("texts", columns=True)
+def texts(column, route):
+    """A payload is a number, a space and a text."""
+    numbers, words = zip(*(payload.decode().split(" ") for payload in column.payloads))
+    return Decoded(pd.DataFrame({
+        "message": range(len(column)), "ordinal": 0, "work_unit": "line1", "sensor": "press", "metric": "m",
+        "time": 1_748_779_200_000_000, "timed_by_receipt": False, "value": [float(number) for number in numbers],
+        "text": words, "unit": None, "quality": 0,
+    })[list(READING_COLUMNS)])
+
+
 @transformer("scaled", columns=True)
 def scaled(column, route):
     """Payloads are numbers, or the scale of those after it."""

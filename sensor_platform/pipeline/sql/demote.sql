@@ -6,7 +6,7 @@ WITH demoted AS (
       AND reading.time = incoming.time
       AND reading.time >= :least AND reading.time <= :greatest
       AND reading.value IS NOT DISTINCT FROM incoming.value
-      AND reading.text IS NOT DISTINCT FROM incoming.text
+      AND reading.text = incoming.text
       AND reading.quality = incoming.quality
       AND NOT reading.timed_by_receipt
       AND NOT incoming.timed_by_receipt

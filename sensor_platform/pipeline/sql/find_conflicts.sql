@@ -8,6 +8,6 @@ WHERE EXISTS (
       AND reading.time = incoming.time
       AND reading.time >= :least AND reading.time <= :greatest
       AND (reading.value IS DISTINCT FROM incoming.value
-           OR reading.text IS DISTINCT FROM incoming.text
+           OR reading.text <> incoming.text
            OR reading.quality <> incoming.quality)
 )

@@ -9,10 +9,11 @@ WITH own AS (
     FROM sensor_platform.metric_duplicate AS reading
     WHERE reading.micro_batch = :micro_batch AND reading.sequence = :sequence
 )
-SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, own.time, own.value, own.text, series.unit,
+SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, own.time, own.value,
+       CASE WHEN own.text <> '' OR own.value IS NULL THEN own.text END AS text, series.unit,
        CASE own.source_unit::integer WHEN 0 THEN series.unnamed_unit ELSE series.units[own.source_unit::integer] END
            AS source_unit,
-       CASE own.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END AS quality,
+       CASE own.quality WHEN 'g' THEN 'good' WHEN 'u' THEN 'uncertain' ELSE 'bad' END AS quality,
        calibration.id IS NOT NULL AS is_calibrated, calibration.valid_from, calibration.valid_to,
        calibration.scale, calibration."offset",
        own.ordinal, own.stands, before.micro_batch AS behind_micro_batch, before.sequence AS behind_sequence
@@ -28,7 +29,7 @@ LEFT JOIN LATERAL (
     JOIN sensor_platform.ledger ON ledger.id = reading.micro_batch
     WHERE NOT own.stands AND reading.series = own.series AND reading.time = own.time
       AND reading.value IS NOT DISTINCT FROM own.value
-      AND reading.text IS NOT DISTINCT FROM own.text
+      AND reading.text = own.text
       AND reading.quality = own.quality
       AND NOT reading.timed_by_receipt
     LIMIT 1

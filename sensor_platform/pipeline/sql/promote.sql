@@ -12,7 +12,7 @@ WITH gone AS (
             WHERE incoming.series = removed.series
               AND incoming.time = removed.time
               AND incoming.value IS NOT DISTINCT FROM removed.value
-              AND incoming.text IS NOT DISTINCT FROM removed.text
+              AND incoming.text = removed.text
               AND incoming.quality = removed.quality
               AND NOT incoming.timed_by_receipt
               AND (incoming_ledger.first_received_at, incoming_ledger.name, incoming.sequence, incoming.ordinal)
@@ -25,7 +25,7 @@ WITH gone AS (
       ON aside.series = gone.series
      AND aside.time = gone.time
      AND aside.value IS NOT DISTINCT FROM gone.value
-     AND aside.text IS NOT DISTINCT FROM gone.text
+     AND aside.text = gone.text
      AND aside.quality = gone.quality
     JOIN sensor_platform.ledger ON ledger.id = aside.micro_batch
     ORDER BY aside.series, aside.time, aside.value, aside.text, aside.quality,

@@ -9,7 +9,7 @@ WITH repeated AS (
               AND reading.time = incoming.time
               AND reading.time >= :least AND reading.time <= :greatest
               AND reading.value IS NOT DISTINCT FROM incoming.value
-              AND reading.text IS NOT DISTINCT FROM incoming.text
+              AND reading.text = incoming.text
               AND reading.quality = incoming.quality
               AND NOT reading.timed_by_receipt
       )

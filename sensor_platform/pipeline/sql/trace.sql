@@ -1,9 +1,10 @@
 -- Every reading that stands at a time, those that the series' policy does not show included, in received order.
-SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, metric.time, metric.value, metric.text,
+SELECT work_unit.name AS work_unit, sensor.name AS sensor, series.metric, metric.time, metric.value,
+       CASE WHEN metric.text <> '' OR metric.value IS NULL THEN metric.text END AS text,
        series.unit,
        CASE metric.source_unit::integer WHEN 0 THEN series.unnamed_unit ELSE series.units[metric.source_unit::integer] END
            AS source_unit,
-       CASE metric.quality WHEN 0 THEN 'good' WHEN 1 THEN 'uncertain' ELSE 'bad' END AS quality,
+       CASE metric.quality WHEN 'g' THEN 'good' WHEN 'u' THEN 'uncertain' ELSE 'bad' END AS quality,
        ledger.name AS micro_batch, ledger.hour, ledger.bytes_deleted_at, metric.sequence,
        ledger.route_versions, ledger.transformer_versions, ledger.run_id, ledger.committed_at,
        CASE WHEN message.bytes_deleted_at IS NULL THEN message.topic END AS topic,
