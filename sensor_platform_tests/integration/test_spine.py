@@ -3,13 +3,17 @@
 import base64
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
 
+from sensor_platform.database.engine import Database
 from sensor_platform.mqtt.publisher import Publisher
-from sensor_platform_tests.platform_process import PlatformProcess
+from sensor_platform.pipeline.calibration import Calibration
+from sensor_platform.pipeline.registry import set_sensor
+from sensor_platform_tests.platform_process import Load, PlatformProcess
 from sensor_platform_tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -65,33 +69,47 @@ def test_rollups_follow_the_readings(platform: PlatformProcess) -> None:
 METADATA = """
 query Metadata($partitions: [String!]) {
   assetOrError(assetKey: {path: ["readings"]}) { __typename
-    ... on Asset { assetMaterializations(partitions: $partitions, limit: 1) { metadataEntries { label } } }
+    ... on Asset { assetMaterializations(partitions: $partitions, limit: 1) {
+      metadataEntries { label ... on IntMetadataEntry { intValue } }
+    } }
   }
 }
 """
 
 
-def test_reprocess_makes_the_hour_again_by_a_backfill(platform: PlatformProcess) -> None:
-    publish(platform, [("factory/spine/sensors/again/data", b'{"timestamp": "2026-03-02T03:04:05Z", "value": 1}')])
-    platform.wait_loaded("spine/again", 1)
-    (found,) = platform.cli("trace", "spine/again", "value", "2026-03-02T03:04:05Z")
-    of_it = "select hour, attempt from sensor_platform.ledger where name = %s"
-    ((hour, attempt),) = platform.rows(of_it, found["micro_batch"])
+def test_reprocess_changes_what_its_dry_run_foresaw_while_others_collect_and_retry(platform: PlatformProcess) -> None:
+    readings = [b'{"timestamp": "2026-03-02T03:04:0%dZ", "value": %d, "unit": "bar"}' % (n, n + 1) for n in range(5)]
+    publish(platform, [("factory/spine/sensors/again/data", payload) for payload in (*readings, b"rubbish")])
+    platform.wait_loaded("spine/again", 5)
+    (found,) = platform.cli("trace", "spine/again", "value", "2026-03-02T03:04:00Z")
+    of_it = "select hour from sensor_platform.ledger where name = %s"
+    ((hour,),) = platform.rows(of_it, found["micro_batch"])
     hours = ["--from", hour.isoformat(), "--to", (hour + timedelta(hours=1)).isoformat()]
-    assert platform.cli("reprocess", *hours, "--dry-run")["total"]["changed"] == 0
-    launched = platform.cli("reprocess", *hours)
+    with Database(platform.running["database_url"]) as database:
+        set_sensor(database, "spine/again", metric="value", calibration=Calibration(None, None, 2.0))
+    load = Load(platform, "reprocess", rate=50)
+    load.start()
+    letters = [str(one["id"]) for one in platform.cli("dead-letters", "list", "--code", "invalid_json")]
+    with ThreadPoolExecutor(1) as thread:
+        tried = thread.submit(platform.cli, "dead-letters", "retry", *letters)
+        would = platform.cli("reprocess", *hours, "--dry-run")["total"]
+        launched = platform.cli("reprocess", *hours)
+        assert {one["code"] for one in tried.result()} == {"invalid_json"}
     assert launched["partitions"] == [f"{hour.astimezone(UTC):%Y-%m-%d-%H:%M}"]
+    # What comes meanwhile is added; nothing but the calibration changes or takes away.
+    assert (would["changed"], would["removed"]) == (5, 0)
 
-    def is_made_again() -> bool:
-        return bool(platform.rows(of_it, found["micro_batch"])[0][1] > attempt)
-
-    wait_until(is_made_again, timeout_s=120, what="the hour to be made again", every_s=1)
-
-    def tells_what_changed() -> bool:
+    def told() -> tuple[int, int] | None:
+        """What the run changed and removed, once it tells."""
         made = platform.ask(METADATA, "assetOrError", partitions=launched["partitions"])["assetMaterializations"]
-        return "changed_readings_added" in {entry["label"] for entry in made[0]["metadataEntries"]}
+        by = {entry["label"]: entry.get("intValue") for one in made for entry in one["metadataEntries"]}
+        is_told = "changed_readings_value" in by
+        return (by["changed_readings_value"], by["changed_readings_removed"]) if is_told else None
 
-    wait_until(tells_what_changed, timeout_s=60, what="the run to tell what it changed", every_s=1)
+    assert wait_until(told, timeout_s=180, what="the run to tell what it changed", every_s=1) == (5, 0)
+    load.finish()
+    values = platform.cli("metrics", "--sensor", "spine/again")
+    assert [row["value"] for row in values] == [2, 4, 6, 8, 10]
 
 
 POISON: dict[str, tuple[bytes, str]] = {
