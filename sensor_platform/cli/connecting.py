@@ -8,6 +8,8 @@ import click
 from sensor_platform.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sensor_platform.database.engine import Database
 
 
@@ -50,6 +52,12 @@ class Time(click.ParamType[Any]):
         except ValueError:
             self.fail(f"{value!r} is not an ISO 8601 time, such as 2026-11-23T10:00:00Z", param, ctx)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def in_order(start: "datetime | None", end: "datetime | None") -> None:
+    """--from is inclusive and --to is not: what begins with its end has nothing in it."""
+    if start is not None and end is not None and end <= start:
+        raise click.UsageError("--to must be later than --from")
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout, and nothing else.")

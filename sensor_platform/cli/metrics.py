@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import click
 
-from sensor_platform.cli.connecting import Time, command_database, command_settings
+from sensor_platform.cli.connecting import Time, command_database, command_settings, in_order
 from sensor_platform.cli.connecting import as_json as json_option
 
 if TYPE_CHECKING:
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 Kind = Literal["table", "csv", "json", "parquet"]
 
 
-@click.command(help="Print or export readings of a sensor, or its minutes, hours or days.")
-@click.option("--sensor", required=True, help="WORK_UNIT/NAME, or NAME where it is unique.")
+@click.command(help="Print or export readings of a sensor, or the minutes, hours or days of a sensor or work unit.")
+@click.option("--sensor", help="WORK_UNIT/NAME, or NAME where it is unique.")
+@click.option("--work-unit", help="All that lies in it together: --level minute, hour or day.")
 @click.option("--metric", help="Only this metric.")
 @click.option(
     "--level",
     type=click.Choice(["readings", "minute", "hour", "day"]),
-    default="readings",
-    show_default=True,
-    help="minute, hour, day: count, means, deviation, first, last and quality of each; see docs/rollups.md.",
+    help="minute, hour, day: count, means, deviation, first, last and quality of each; see docs/rollups.md. "
+    "Default: readings.",
 )
-@click.option("--from", "start", type=Time(), help="From this time on.")
-@click.option("--to", "end", type=Time(), help="Before this time.")
+@click.option("--from", "start", type=Time(), help="From this time on, UTC.")
+@click.option("--to", "end", type=Time(), help="Before this time, UTC.")
 @click.option(
     "--format",
     "kind",
@@ -42,9 +42,10 @@ Kind = Literal["table", "csv", "json", "parquet"]
 @json_option
 def metrics(
     *,
-    sensor: str,
+    sensor: str | None,
+    work_unit: str | None,
     metric: str | None,
-    level: str,
+    level: str | None,
     start: datetime | None,
     end: datetime | None,
     kind: Kind,
@@ -53,35 +54,42 @@ def metrics(
 ) -> None:
     """Readings or rollups, oldest first."""
     from sensor_platform.cli.output import emit_json, print_table
-    from sensor_platform.pipeline.read_out import LEVELS, stream_readings
+    from sensor_platform.pipeline.read_out import Wanted, stream_csv, stream_readings, view_of
 
+    if (sensor is None) == (work_unit is None):
+        raise click.UsageError("give --sensor or --work-unit")
+    if work_unit is not None and level in (None, "readings"):
+        raise click.UsageError("--work-unit needs --level minute, hour or day: readings are of sensors")
+    in_order(start, end)
     if kind == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output FILE: it is not for a terminal")
-    if output is not None and kind not in _EXPORTS:
-        raise click.UsageError(f"--output takes --format {' or '.join(_EXPORTS)}")
+    if output is not None and kind not in ("csv", "parquet"):
+        raise click.UsageError("--output takes --format csv or parquet")
     if output is not None and output.exists():
         raise click.ClickException(f"{output} is there already: name a new file")
+    of: Wanted = {"sensor": sensor, "work_unit": work_unit, "metric": metric, "start": start, "end": end}
+    of["level"] = level or "readings"
+    schema = view_of(of).schema
     with command_database(command_settings()) as database:
-        parts = stream_readings(database, sensor=sensor, metric=metric, start=start, end=end, level=level)
-        schema = LEVELS[level].schema
-        if output is not None:
-            _export(output, partial(_EXPORTS[kind], schema), parts)
-        elif as_json or kind == "json":
-            emit_json(_rows(parts))
-        elif kind == "csv":
-            _write_csv(schema, parts, sys.stdout.buffer)
+        if as_json or kind == "json":
+            emit_json(_rows(stream_readings(database, **of)))
+        elif kind == "table":
+            print_table(_rows(stream_readings(database, **of)), schema.names)
+        elif kind == "parquet":
+            assert output is not None
+            _export(output, partial(_write_parquet, schema, stream_readings(database, **of)))
+        elif output is not None:
+            _export(output, partial(_write_lines, stream_csv(database, **of)))
         else:
-            print_table(_rows(parts), schema.names)
+            _write_lines(stream_csv(database, **of), sys.stdout.buffer)
 
 
-def _export(
-    output: Path, write: Callable[[Iterable["pa.Table"], IO[bytes]], None], parts: Iterable["pa.Table"]
-) -> None:
+def _export(output: Path, write: Callable[[IO[bytes]], None]) -> None:
     """The file is there when it is whole, or not at all."""
     part = output.with_name(f"{output.name}.part")
     try:
         with part.open("wb") as file:
-            write(parts, file)
+            write(file)
         part.replace(output)
     except OSError as err:
         raise click.ClickException(f"{output}: cannot be written: {err.strerror or err}") from err
@@ -89,13 +97,9 @@ def _export(
         part.unlink(missing_ok=True)
 
 
-def _write_csv(schema: "pa.Schema", parts: Iterable["pa.Table"], file: IO[bytes]) -> None:
-    from sensor_platform.pipeline.read_out import frame_of
-
-    file.write((",".join(schema.names) + "\n").encode())
-    for part in parts:
-        text = frame_of(part).to_csv(index=False, header=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
-        file.write(text.encode())
+def _write_lines(lines: Iterable[bytes], file: IO[bytes]) -> None:
+    for line in lines:
+        file.write(line)
 
 
 def _write_parquet(schema: "pa.Schema", parts: Iterable["pa.Table"], file: IO[bytes]) -> None:
@@ -104,9 +108,6 @@ def _write_parquet(schema: "pa.Schema", parts: Iterable["pa.Table"], file: IO[by
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for part in parts:
             writer.write_table(part)
-
-
-_EXPORTS = {"csv": _write_csv, "parquet": _write_parquet}
 
 
 def _rows(parts: Iterable["pa.Table"]) -> list[dict[str, Any]]:

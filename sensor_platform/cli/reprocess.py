@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sensor_platform.cli.connecting import Time, command_database, command_settings, user_name
+from sensor_platform.cli.connecting import Time, command_database, command_settings, in_order, user_name
 from sensor_platform.cli.connecting import as_json as json_option
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def reprocess(
     *, start: datetime, end: datetime, route: str | None, dry_run: bool, dagster_url: str | None, as_json: bool
 ) -> None:
     """Hours are whole: what other routes made of them is made again, too."""
-    if end <= start:
-        raise click.UsageError("--to must be later than --from")
+    in_order(start, end)
     first, last = _floor(start), _floor(end - timedelta(microseconds=1)) + HOUR
     settings = command_settings()
     webserver = None if dry_run else _webserver(settings, dagster_url)

@@ -6,13 +6,15 @@ from datetime import date, datetime, timedelta
 
 import click
 
-from sensor_platform.cli.connecting import Time, command_database, command_settings
+from sensor_platform.cli.connecting import Time, command_database, command_settings, in_order
 from sensor_platform.cli.connecting import as_json as json_option
 
 
 @click.command(help="Make the rollups of changed days, or all of some days again.")
-@click.option("--from", "start", type=Time(), help="Make all of the days from this one on again, changed or not.")
-@click.option("--to", "end", type=Time(), help="The last of these days, UTC. Default: the day of --from.")
+@click.option(
+    "--from", "start", type=Time(), help="Make the day that holds this again, changed or not, and those up to --to."
+)
+@click.option("--to", "end", type=Time(), help="Before this time: the day that begins with it is not one of them, UTC.")
 @json_option
 def rollups(start: datetime | None, end: datetime | None, as_json: bool) -> None:
     """A day at a time, each committed on its own: what is interrupted goes on where it was. Exit 1 when days of the
@@ -24,12 +26,11 @@ def rollups(start: datetime | None, end: datetime | None, as_json: bool) -> None
 
     if start is None and end is not None:
         raise click.UsageError("--to needs --from")
-    if start is not None and end is not None and end < start:
-        raise click.UsageError("--to is before --from")
+    in_order(start, end)
     rows, made = [], []
     with command_database(command_settings()) as database:
         mode = Mode.NEW if start is None else Mode.AGAIN
-        for day in changed_days(database) if start is None else _days(start, end or start):
+        for day in changed_days(database) if start is None else _days(start, end):
             report = roll_up(database, first=day, last=day, mode=mode)
             made += report.days
             rows.append({"date": day.isoformat(), **report.rows})
@@ -45,6 +46,9 @@ def rollups(start: datetime | None, end: datetime | None, as_json: bool) -> None
         raise SystemExit(1)
 
 
-def _days(first: datetime, last: datetime) -> Iterator[date]:
-    for n in range((last.date() - first.date()).days + 1):
-        yield first.date() + timedelta(days=n)
+def _days(start: datetime, end: datetime | None) -> Iterator[date]:
+    """The days that hold [start, end), in UTC; without `end` that of `start`."""
+    first = start.date()
+    last = first if end is None else (end - timedelta(microseconds=1)).date()
+    for n in range((last - first).days + 1):
+        yield first + timedelta(days=n)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from sensor_platform.cli.connecting import Time, command_database, command_settings
+from sensor_platform.cli.connecting import Time, command_database, command_settings, in_order
 from sensor_platform.cli.connecting import as_json as json_option
 
 #: Shown as a table each, rather than in a cell.
@@ -43,6 +43,7 @@ def trace(
     elif topic is not None:
         if start is None:
             raise click.UsageError("--topic needs --from: every file received since is read")
+        in_order(start, end)
         _topic(topic, start, end or datetime.now(UTC), limit, as_json=as_json)
     elif sensor is None or metric is None or time is None:
         raise click.UsageError("SENSOR needs METRIC and TIME")

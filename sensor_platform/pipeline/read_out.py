@@ -4,145 +4,143 @@ Not rows through a driver, which makes a Python object of each cell, and not one
 again. Memory stays bounded by `CHUNK_BYTES`, whatever the number of readings.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import LiteralString
+from typing import LiteralString, TypedDict, Unpack
 
 import pandas as pd
+import psycopg
 import pyarrow as pa
+import sqlalchemy as sa
 from psycopg import sql
 from pyarrow import csv
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.raw import cursor
 from sensor_platform.database.tables import SCHEMA
+from sensor_platform.pipeline.known import find_metric, find_work_unit
 from sensor_platform.pipeline.readings import find_sensor
+from sensor_platform.pipeline.views import OF_SENSOR, OF_WORK_UNIT, View
 
 #: Text of so many bytes is parsed together.
 CHUNK_BYTES = 4 * 1024 * 1024
 
-#: A null `value`: the reading is text alone; NaN is a value.
-READINGS = pa.schema(
-    [
-        pa.field("work_unit", pa.string(), nullable=False),
-        pa.field("sensor", pa.string(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("time", pa.timestamp("us", "UTC"), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("text", pa.string()),
-        pa.field("unit", pa.string()),
-        pa.field("quality", pa.string(), nullable=False),
-    ]
-)
-
-_TIME = pa.timestamp("us", "UTC")
-#: What they mean: docs/rollups.md. A null figure: there is none.
-ROLLUPS = pa.schema(
-    [
-        pa.field("work_unit", pa.string(), nullable=False),
-        pa.field("sensor", pa.string(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("unit", pa.string()),
-        pa.field("bucket", _TIME, nullable=False),
-        pa.field("count", pa.int64(), nullable=False),
-        *(pa.field(name, pa.float64()) for name in ("min", "max", "mean", "stddev", "time_weighted_mean", "known_s")),
-        pa.field("first", pa.float64()),
-        pa.field("first_time", _TIME),
-        pa.field("last", pa.float64()),
-        pa.field("last_time", _TIME),
-        pa.field("good_share", pa.float64()),
-    ]
-)
-
 _CELLS = csv.ParseOptions(newlines_in_values=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A view that is read out: its columns, the one of its times, and the order of its rows."""
+class Wanted(TypedDict, total=False):
+    """Of which sensor or work unit (one of the two), and what of it. What is left out or None: all.
 
-    view: str
-    schema: pa.Schema
-    time: str
-    order: tuple[str, ...]
+    level: readings, or the rollups by minute, hour or day; of a work unit, with all that lies in it, these alone.
+    """
 
-
-_BY_BUCKET = ("bucket", "metric")
-LEVELS = {
-    "readings": Level("reading", READINGS, "time", ("time", "metric", "micro_batch", "sequence", "ordinal")),
-    "minute": Level("rollup_minute", ROLLUPS, "bucket", _BY_BUCKET),
-    "hour": Level("rollup_hour", ROLLUPS, "bucket", _BY_BUCKET),
-    "day": Level("rollup_day", ROLLUPS, "bucket", _BY_BUCKET),
-}
+    sensor: str | None
+    work_unit: str | None
+    metric: str | None
+    start: datetime | None  # inclusive; a bucket is of the time when it begins
+    end: datetime | None  # exclusive
+    level: str
 
 
-def stream_readings(
-    database: Database,
-    *,
-    sensor: str,
-    metric: str | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    level: str = "readings",
-) -> Iterator[pa.Table]:
-    """Readings of one sensor in [start, end), oldest first, with the policy of their series applied; never empty parts.
+def view_of(wanted: Wanted) -> View:
+    """What is read out.
 
-    level: readings, or the rollups by minute, hour or day, whose buckets begin in [start, end). Yields tables of the
-    schema READINGS, or ROLLUPS. The database's snapshot is that of the start, however long the reading takes.
+    Raises:
+        ValueError: both a sensor and a work unit are named, or neither, or there is no such level.
+    """
+    of_sensor = wanted.get("sensor") is not None
+    if of_sensor == (wanted.get("work_unit") is not None):
+        raise ValueError("name a sensor or a work unit")
+    views, level = OF_SENSOR if of_sensor else OF_WORK_UNIT, wanted.get("level", "readings")
+    if level not in views:
+        raise ValueError(f"level {level!r}: a {'sensor' if of_sensor else 'work unit'} has {', '.join(views)}")
+    return views[level]
+
+
+def stream_readings(database: Database, **wanted: Unpack[Wanted]) -> Iterator[pa.Table]:
+    """What is wanted, oldest first, readings with the policy of their series applied; never empty parts.
+
+    Yields tables of the schema READINGS, ROLLUPS or WORK_UNIT_ROLLUPS (`pipeline.views`). The database's snapshot is
+    that of the start, however long the reading takes.
 
     Raises:
         UnknownSensorError: no sensor, or more than one, goes by that name.
+        UnknownWorkUnitError, UnknownMetricError: there is none of that name.
+        ValueError: see `view_of`.
     """
+    view = view_of(wanted)
+    with _copied(database, view, map(sql.Identifier, view.schema.names), wanted) as copy:
+        lines: list[bytes] = []
+        size_bytes = 0
+        for line in copy:
+            lines.append(bytes(line))
+            size_bytes += len(line)
+            if size_bytes >= CHUNK_BYTES:
+                yield _parsed(lines, view.schema)
+                lines, size_bytes = [], 0
+        if lines:
+            yield _parsed(lines, view.schema)
+
+
+def stream_csv(database: Database, **wanted: Unpack[Wanted]) -> Iterator[bytes]:
+    """The same as the lines of a CSV file, as PostgreSQL writes them, the header first.
+
+    Times are ISO 8601 in UTC; NULL is an empty cell, an empty text a quoted one; NaN, Infinity and -Infinity.
+    """
+    view = view_of(wanted)
+    with _copied(database, view, map(_csv_column, view.schema), wanted) as copy:
+        yield (",".join(view.schema.names) + "\n").encode()
+        yield from map(bytes, copy)
+
+
+def _csv_column(field: pa.Field) -> sql.Composable:
+    name = sql.Identifier(field.name)
+    if not pa.types.is_timestamp(field.type):
+        return name
+    return sql.SQL("""to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""").format(name)
+
+
+@contextmanager
+def _copied(
+    database: Database, view: View, columns: Iterable[sql.Composable], wanted: Wanted
+) -> Iterator[psycopg.Copy]:
+    """Rows of what is named, once it is known that there is such a thing."""
     with database.connect() as connection:
-        work_unit, name = find_sensor(connection, sensor)
-        chosen = LEVELS[level]
-        wanted: dict[tuple[str, LiteralString], object] = {
-            ("work_unit", "="): work_unit,
-            ("sensor", "="): name,
-            ("metric", "="): metric,
-            (chosen.time, ">="): start,
-            (chosen.time, "<"): end,
+        place = _found(connection, wanted)
+        tests: dict[tuple[str, LiteralString], object] = {
+            **{(column, "="): name for column, name in place.items()},
+            ("metric", "="): wanted.get("metric"),
+            (view.time, ">="): wanted.get("start"),
+            (view.time, "<"): wanted.get("end"),
         }
-        query = _query(chosen, {test: value for test, value in wanted.items() if value is not None})
+        query = _query(view, columns, {test: value for test, value in tests.items() if value is not None})
         with cursor(connection) as cur, cur.copy(query) as copy:
-            lines: list[bytes] = []
-            size_bytes = 0
-            for line in copy:
-                lines.append(bytes(line))
-                size_bytes += len(line)
-                if size_bytes >= CHUNK_BYTES:
-                    yield _parsed(lines, chosen.schema)
-                    lines, size_bytes = [], 0
-            if lines:
-                yield _parsed(lines, chosen.schema)
+            yield copy
 
 
-def read_arrow(
-    database: Database,
-    *,
-    sensor: str,
-    metric: str | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    level: str = "readings",
-) -> pa.Table:
+def _found(connection: sa.Connection, wanted: Wanted) -> dict[str, str | None]:
+    """The work unit, and the sensor where one is named."""
+    name = wanted.get("sensor")
+    if name is not None:
+        work_unit, name = find_sensor(connection, name)
+    else:
+        work_unit = find_work_unit(connection, wanted.get("work_unit") or "")
+    metric = wanted.get("metric")
+    if metric is not None:
+        find_metric(connection, metric, work_unit_name=work_unit, sensor_name=name)
+    return {"work_unit": work_unit, "sensor": name}
+
+
+def read_arrow(database: Database, **wanted: Unpack[Wanted]) -> pa.Table:
     """The same as one table."""
-    parts = list(stream_readings(database, sensor=sensor, metric=metric, start=start, end=end, level=level))
-    return pa.concat_tables(parts) if parts else LEVELS[level].schema.empty_table()
+    parts = list(stream_readings(database, **wanted))
+    return pa.concat_tables(parts) if parts else view_of(wanted).schema.empty_table()
 
 
-def read_metrics(
-    database: Database,
-    *,
-    sensor: str,
-    metric: str | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    level: str = "readings",
-) -> pd.DataFrame:
+def read_metrics(database: Database, **wanted: Unpack[Wanted]) -> pd.DataFrame:
     """The same for pandas; see `frame_of`."""
-    return frame_of(read_arrow(database, sensor=sensor, metric=metric, start=start, end=end, level=level))
+    return frame_of(read_arrow(database, **wanted))
 
 
 def frame_of(readings: pa.Table) -> pd.DataFrame:
@@ -155,17 +153,19 @@ def frame_of(readings: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _query(level: Level, wanted: dict[tuple[str, LiteralString], object]) -> sql.Composed:
+def _query(
+    view: View, columns: Iterable[sql.Composable], wanted: dict[tuple[str, LiteralString], object]
+) -> sql.Composed:
     """COPY takes no parameters: they become literals."""
     tests = [
         sql.SQL(" ").join([sql.Identifier(column), sql.SQL(test), sql.Literal(value)])
         for (column, test), value in wanted.items()
     ]
     return sql.SQL("COPY (SELECT {columns} FROM {view} WHERE {tests} ORDER BY {order}) TO STDOUT (FORMAT csv)").format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, level.schema.names)),
-        view=sql.Identifier(SCHEMA, level.view),
+        columns=sql.SQL(", ").join(columns),
+        view=sql.Identifier(SCHEMA, view.name),
         tests=sql.SQL(" AND ").join(tests),
-        order=sql.SQL(", ").join(map(sql.Identifier, level.order)),
+        order=sql.SQL(", ").join(map(sql.Identifier, view.order)),
     )
 
 

@@ -1,6 +1,7 @@
 """`metrics` and `last`: what stands on stdout, to the key."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -10,7 +11,7 @@ from sensor_platform_tests.cli.shell import Shell
 from sensor_platform_tests.pipeline.staged import HOUR
 
 #: The reading of `loaded`.
-ROW = {
+ROW: dict[str, Any] = {
     "work_unit": "press",
     "sensor": "p1",
     "metric": "value",
@@ -50,8 +51,20 @@ def test_metrics_exports_whole_files(loaded: Shell, tmp_path: Path) -> None:
         assert loaded("metrics", "--sensor", "p1", *arguments).exit_code == 2
 
 
-def test_metrics_of_an_unknown_sensor_and_a_bad_time(loaded: Shell) -> None:
-    assert "no sensor 'p9'" in str(loaded("metrics", "--sensor", "p9").exception)
+def test_metrics_of_what_is_unknown_and_a_bad_time(loaded: Shell, tmp_path: Path) -> None:
+    for kind in ("table", "csv"):
+        unknown = loaded("metrics", "--sensor", "p9", "--format", kind)
+        assert "no sensor 'p9'" in str(unknown.exception)
+        assert unknown.stdout == ""
+        unknown = loaded("metrics", "--sensor", "p1", "--metric", "valu", "--format", kind)
+        assert (unknown.exit_code, unknown.stdout) == (1, "")
+        assert str(unknown.exception) == 'press/p1 has no metric "valu". Did you mean "value"? Known: value.'
+    export = ("--format", "parquet", "--output", str(tmp_path / "valu.parquet"))
+    assert loaded("metrics", "--sensor", "p1", "--metric", "valu", *export).exit_code == 1
+    assert list(tmp_path.glob("valu*")) == []
+    empty = loaded("metrics", "--sensor", "p1", "--from", ROW["time"], "--to", ROW["time"])
+    assert (empty.exit_code, empty.stdout) == (2, "")
+    assert "--to must be later than --from" in empty.stderr
     result = loaded("metrics", "--sensor", "p1", "--from", "yesterday")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "not an ISO 8601 time" in result.stderr
@@ -68,6 +81,17 @@ def test_metrics_by_level(loaded: Shell, database: Database, tmp_path: Path) -> 
     export = ("--format", "parquet", "--output", str(parquet))
     assert loaded("metrics", "--sensor", "p1", "--level", "minute", *export).exit_code == 0
     assert pq.read_table(parquet)["count"].to_pylist() == [1]
+
+
+def test_metrics_of_a_work_unit(loaded: Shell, database: Database) -> None:
+    roll_up(database, first=HOUR.date(), last=HOUR.date())
+    (found,) = loaded.json("metrics", "--work-unit", "press", "--level", "hour", "--metric", "value", "--json")
+    assert (found["work_unit"], found["sensors"], found["mean"]) == ("press", 1, 1.5)
+    header, row = loaded("metrics", "--work-unit", "press", "--level", "day", "--format", "csv").stdout.splitlines()
+    assert header.startswith("work_unit,metric,unit,bucket,sensors,count,")
+    assert row.startswith("press,value,bar,2026-11-23T00:00:00.000000Z,1,1,1.5,")
+    for wrong in ([], ["--work-unit", "press"], ["--work-unit", "press", "--sensor", "p1", "--level", "day"]):
+        assert loaded("metrics", *wrong).exit_code == 2
 
 
 def test_last_shows_one_row_a_series_with_its_age(loaded: Shell) -> None:

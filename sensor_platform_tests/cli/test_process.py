@@ -29,13 +29,15 @@ def test_rollups_of_changed_days_and_of_days_again(loaded: Shell, database: Data
     assert (first["differences"], len(first["days"])) == ([], 1)
     assert first["days"] == [{"date": "2026-11-23", "minute": 1, "hour": 1, "day": 1}]
     assert loaded.json("rollups", "--json")["days"] == []
+    before = loaded.json("rollups", "--from", "2026-11-22", "--to", "2026-11-23", "--json")
+    assert [day["date"] for day in before["days"]] == ["2026-11-22"]
     with database.begin() as connection:
         connection.execute(sa.text("UPDATE sensor_platform.metrics_daily SET max = 9"))
-    again = ("--from", "2026-11-22", "--to", "2026-11-23")
+    again = ("--from", "2026-11-22", "--to", "2026-11-23T00:00:00.000001Z")
     assert loaded("rollups", *again).stdout.splitlines()[-1].split() == ["2026-11-23", "1", "1", "1"]
     assert loaded.json("metrics", "--sensor", "p1", "--level", "day", "--json")[0]["max"] == 1.5
     assert loaded("rollups", "--to", "2026-11-23").exit_code == 2
-    assert loaded("rollups", "--from", "2026-11-23", "--to", "2026-11-22").exit_code == 2
+    assert loaded("rollups", "--from", "2026-11-23", "--to", "2026-11-23").exit_code == 2
 
 
 def test_rollups_that_differ_from_their_readings_are_said(loaded: Shell, database: Database) -> None:

@@ -52,6 +52,7 @@ def test_trace_of_a_message_says_what_became_of_it(loaded: Shell) -> None:
         ["--message", "a"],
         ["--topic", "a/#/b", "--from", HOUR.isoformat()],
         ["--topic", "a"],
+        ["--topic", "a", "--from", HOUR.isoformat(), "--to", HOUR.isoformat()],
     ],
 )
 def test_trace_goes_one_way_at_a_time(loaded: Shell, arguments: list[str]) -> None:

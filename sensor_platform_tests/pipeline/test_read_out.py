@@ -7,8 +7,10 @@ import pytest
 
 from sensor_platform.database.engine import Database
 from sensor_platform.pipeline import read_out
-from sensor_platform.pipeline.read_out import READINGS, ROLLUPS, frame_of, read_arrow, stream_readings
+from sensor_platform.pipeline.known import UnknownMetricError, UnknownWorkUnitError
+from sensor_platform.pipeline.read_out import frame_of, read_arrow, read_metrics, stream_csv, stream_readings
 from sensor_platform.pipeline.rollups import roll_up
+from sensor_platform.pipeline.views import READINGS, ROLLUPS, WORK_UNIT_ROLLUPS
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, Message, load, routes, stage, value
 
@@ -38,6 +40,43 @@ def test_every_value_comes_out_as_it_stands(database: Database, staging: LocalSt
     assert str(frame["time"].dtype) == "datetime64[us, UTC]"
 
 
+def test_csv_tells_an_empty_text_from_none_and_nan_from_nothing(database: Database, staging: LocalStaging) -> None:
+    load_odd(staging, database)
+    text = b"".join(stream_csv(database, sensor="p1")).decode()
+    rows = text.removeprefix("work_unit,sensor,metric,time,value,text,unit,quality\n")
+    start = "press,p1,value,2026-11-23T10:00:0"
+    assert rows == (
+        f"{start}0.000000Z,1.5,,,good\n"
+        f'{start}1.000000Z,,"",,good\n'
+        f"{start}2.000000Z,,NULL,,good\n"
+        f'{start}3.000000Z,,"a ""word"", and\na line",,good\n'
+        f"{start}4.000000Z,Infinity,,,good\n"
+        f"{start}5.000000Z,NaN,,,good\n"
+        f"{start}6.000000Z,1.152921504606847e+18,1152921504606846977,,good\n"
+        f"{start}7.000000Z,,é\t\\N,,good\n"
+    )
+
+
+def test_a_work_unit_comes_out_by_level(database: Database, staging: LocalStaging) -> None:
+    other = Message({"value": 4, "timestamp": HOUR.timestamp()}, "factory/press/sensors/p2/data")
+    stage(staging, "a", [value(2, HOUR), other, value(9, HOUR, metric="b")])
+    load(staging, database)
+    roll_up(database, first=HOUR.date(), last=HOUR.date())
+    found = read_arrow(database, work_unit="press", metric="value", level="hour", start=HOUR)
+    assert found.schema == WORK_UNIT_ROLLUPS
+    (row,) = found.to_pylist()
+    assert (row["sensors"], row["count"], row["mean"], row["sum"], row["good"]) == (2, 2, 3.0, 6.0, 2)
+    assert read_metrics(database, work_unit="press", level="day")["metric"].tolist() == ["b", "value"]
+    assert read_metrics(database, work_unit="press", level="day", end=HOUR.replace(hour=0)).empty
+    with pytest.raises(UnknownWorkUnitError, match='Did you mean "press"'):
+        read_arrow(database, work_unit="pres", level="hour")
+    with pytest.raises(UnknownMetricError, match="Known: b, value"):
+        read_arrow(database, work_unit="press", metric="c", level="hour")
+    for wanted in ({}, {"sensor": "p1", "work_unit": "press"}, {"work_unit": "press"}):
+        with pytest.raises(ValueError, match="work unit"):
+            read_arrow(database, **wanted)
+
+
 def test_parts_are_the_whole_however_small(
     database: Database, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,7 +91,8 @@ def test_parts_are_the_whole_however_small(
 def test_a_name_is_a_value_and_never_sql(database: Database, staging: LocalStaging) -> None:
     load_odd(staging, database)
     metric = "value' OR 'a' = 'a"
-    assert read_arrow(database, sensor="p1", metric=metric).num_rows == 0
+    with pytest.raises(UnknownMetricError, match=r"press/p1 has no metric .* Known: value"):
+        read_arrow(database, sensor="p1", metric=metric)
     assert read_arrow(database, sensor="p1", metric="value").num_rows == len(ODD)
 
 
@@ -76,6 +116,7 @@ def test_rollups_come_out_by_level(database: Database, staging: LocalStaging, le
     assert (last["last_time"], last["good_share"]) == (early + timedelta(seconds=90), 1.0)
     if level == "minute":
         assert (first["count"], first["mean"], first["stddev"]) == (1, 2.0, None)
+    assert (first["readings"], first["good"], first["sum"]) == ((1, 1, 2.0) if level == "minute" else (2, 2, 6.0))
     # A bucket is of the time when it begins.
     after = read_arrow(database, sensor="p1", metric="value", level=level, start=early + timedelta(seconds=1))
     assert after.num_rows == buckets - 1

@@ -8,6 +8,7 @@ import pytest
 from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import retry
 from sensor_platform.errors import SensorPlatformError
+from sensor_platform.pipeline.known import UnknownMetricError
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.read_out import read_metrics
 from sensor_platform.pipeline.readings import UnknownSensorError, trace
@@ -45,7 +46,8 @@ def test_metrics_are_half_open_and_name_their_sensor(database: Database, staging
         for n in (3, 2)
     ]
     assert read_metrics(database, sensor="press/p1")["text"].tolist() == ["warm", None, None, None]
-    assert read_metrics(database, sensor="p1", metric="other").empty
+    with pytest.raises(UnknownMetricError):
+        read_metrics(database, sensor="p1", metric="other")
 
 
 def test_a_bare_name_that_two_places_have_lists_them(database: Database, staging: LocalStaging) -> None:
