@@ -5,12 +5,10 @@ failed, and Dagster's default launcher cannot ask. It would hold its pool, and w
 look: a run says its process id when it starts, and sensors are evaluated on the machine whose code server started it.
 """
 
-from collections.abc import Collection
 from datetime import UTC, datetime
 
 import psutil
 from dagster import (
-    AssetKey,
     DagsterEventType,
     DagsterInstance,
     DagsterRun,
@@ -19,6 +17,8 @@ from dagster import (
     RunRecord,
     RunsFilter,
 )
+
+from sensor_platform.defs.names import BACKFILL_TAG, PARENT_RUN_TAG
 
 #: Not NOT_STARTED: a run that was made and never queued would hold up the next one for ever.
 IN_FLIGHT = [
@@ -37,15 +37,21 @@ FIRST_BACKOFF_S = 5.0
 LONGEST_BACKOFF_S = 60.0
 
 
-def in_flight(instance: DagsterInstance, *, job: str, assets: Collection[AssetKey]) -> list[DagsterRun]:
-    """Runs of `job`, and backfills or runs by hand of any of `assets`, that are queued or under way."""
-    runs = instance.get_runs(RunsFilter(statuses=IN_FLIGHT))
-    return [run for run in runs if run.job_name == job or not set(assets).isdisjoint(run.asset_selection or ())]
+def in_flight(instance: DagsterInstance, *, job: str, tags: dict[str, str]) -> list[DagsterRun]:
+    """Runs of `job` with these tags that are queued or under way. "Re-execute" copies tags: those do not count."""
+    runs = instance.get_runs(RunsFilter(job_name=job, tags=tags, statuses=IN_FLIGHT))
+    return [run for run in runs if PARENT_RUN_TAG not in run.tags]
 
 
 def is_awaited(instance: DagsterInstance, *, but: str) -> bool:
-    """Whether a run is queued that may wait for the end of this one: any but those of `but`, which has its own pool."""
-    return any(run.job_name != but for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.QUEUED])))
+    """Whether a run is queued that may wait for the end of this one: any but those of `but`, which has its own pool,
+    and but a backfill's while one of a backfill is under way, since that is what they wait for."""
+    queued = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.QUEUED]))
+    waiting = [run for run in queued if run.job_name != but]
+    if not waiting or any(BACKFILL_TAG not in run.tags for run in waiting):
+        return bool(waiting)
+    under_way = instance.get_runs(RunsFilter(statuses=HAS_PROCESS))
+    return not any(BACKFILL_TAG in run.tags for run in under_way)
 
 
 def end_dead_runs(instance: DagsterInstance) -> list[str]:

@@ -61,6 +61,12 @@ class RollupReport:
     days: list[Day] = field(default_factory=list)
     left: int = 0
 
+    def __add__(self, other: "RollupReport") -> "RollupReport":
+        levels = {**self.rows, **other.rows}
+        rows = {level: self.rows.get(level, 0) + other.rows.get(level, 0) for level in levels}
+        days = [*self.days, *other.days]
+        return RollupReport(rows, self.buckets + other.buckets, days, self.left + other.left)
+
 
 def changed_days(database: Database) -> list[date]:
     """Event days with marked buckets of any level, oldest first."""

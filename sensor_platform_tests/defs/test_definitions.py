@@ -95,7 +95,6 @@ def test_sensors_and_the_schedule_are_on_by_default() -> None:
     assert {s.default_status for s in repository.schedule_defs} == {dg.DefaultScheduleStatus.RUNNING}
 
 
-def test_a_range_of_hours_and_one_of_days_are_one_run() -> None:
-    for name in (names.READINGS, names.METRICS_MINUTE):
-        policy = defs.resolve_assets_def(name).backfill_policy
-        assert policy == dg.BackfillPolicy.single_run()
+@pytest.mark.parametrize(("asset", "partitions"), [(names.READINGS, 24), (names.METRICS_MINUTE, 31)])
+def test_a_run_of_a_backfill_makes_a_day_of_hours_or_a_month_of_days(asset: dg.AssetKey, partitions: int) -> None:
+    assert defs.resolve_assets_def(asset).backfill_policy == dg.BackfillPolicy.multi_run(partitions)

@@ -7,31 +7,51 @@ import dagster as dg
 import pytest
 
 from sensor_platform.defs import names
-from sensor_platform.defs.runs import backoff_left_s, end_dead_runs, in_flight
+from sensor_platform.defs.runs import backoff_left_s, end_dead_runs, in_flight, is_awaited
 from sensor_platform_tests.defs.made_runs import asset_run, job_run, say_process
+
+NEW = {"sensor_platform/mode": "new"}
+OF_BACKFILL = {"dagster/backfill": "b"}
+QUEUED, STARTED = dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED
 
 
 def in_flight_ids(instance: dg.DagsterInstance) -> list[str]:
-    return [run.run_id for run in in_flight(instance, job=names.READINGS_JOB, assets=[names.READINGS])]
+    return [run.run_id for run in in_flight(instance, job=names.READINGS_JOB, tags=NEW)]
 
 
 @pytest.mark.parametrize("status", ["QUEUED", "STARTING", "STARTED", "CANCELING"])
 def test_a_run_is_in_flight_from_the_queue_to_its_end(instance: dg.DagsterInstance, status: str) -> None:
-    run = job_run(instance, names.READINGS_JOB, dg.DagsterRunStatus[status])
+    run = job_run(instance, names.READINGS_JOB, dg.DagsterRunStatus[status], tags=NEW)
     assert in_flight_ids(instance) == [run.run_id]
 
 
 @pytest.mark.parametrize("status", ["NOT_STARTED", "SUCCESS", "FAILURE", "CANCELED"])
 def test_a_run_that_ended_or_was_never_queued_holds_up_nothing(instance: dg.DagsterInstance, status: str) -> None:
-    job_run(instance, names.READINGS_JOB, dg.DagsterRunStatus[status])
+    job_run(instance, names.READINGS_JOB, dg.DagsterRunStatus[status], tags=NEW)
     assert in_flight_ids(instance) == []
 
 
-def test_a_backfill_of_readings_is_in_flight_too(instance: dg.DagsterInstance) -> None:
-    run = asset_run(instance, [names.READINGS], dg.DagsterRunStatus.STARTED)
-    asset_run(instance, [names.METRICS_DAILY], dg.DagsterRunStatus.STARTED)
-    job_run(instance, names.ROLLUPS_JOB, dg.DagsterRunStatus.STARTED)
-    assert in_flight_ids(instance) == [run.run_id]
+def test_what_makes_hours_again_holds_up_nothing_that_is_new(instance: dg.DagsterInstance) -> None:
+    asset_run(instance, [names.READINGS], STARTED)
+    job_run(instance, names.READINGS_JOB, STARTED)
+    job_run(instance, names.READINGS_JOB, STARTED, tags={**NEW, "dagster/parent_run_id": "executed again"})
+    job_run(instance, names.ROLLUPS_JOB, STARTED, tags=NEW)
+    assert in_flight_ids(instance) == []
+
+
+def test_a_run_that_is_queued_may_wait_for_one_that_stays(instance: dg.DagsterInstance) -> None:
+    assert not is_awaited(instance, but=names.ROLLUPS_JOB)
+    job_run(instance, names.ROLLUPS_JOB, QUEUED)
+    assert not is_awaited(instance, but=names.ROLLUPS_JOB)
+    job_run(instance, names.READINGS_JOB, QUEUED)
+    assert is_awaited(instance, but=names.ROLLUPS_JOB)
+
+
+def test_the_rest_of_a_backfill_waits_for_its_first_run_and_for_no_other(instance: dg.DagsterInstance) -> None:
+    job_run(instance, names.READINGS_JOB, QUEUED, tags=OF_BACKFILL)
+    assert is_awaited(instance, but=names.ROLLUPS_JOB)
+    job_run(instance, names.READINGS_JOB, STARTED, tags=OF_BACKFILL)
+    assert not is_awaited(instance, but=names.ROLLUPS_JOB)
 
 
 def test_a_run_whose_process_was_killed_is_ended(stored_instance: dg.DagsterInstance) -> None:

@@ -1,7 +1,9 @@
 """The main job, end to end, on a running platform: from a published message to a row, a letter, a rollup, a trace."""
 
 import base64
+import errno
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
@@ -13,11 +15,14 @@ from sensor_platform.database.engine import Database
 from sensor_platform.mqtt.publisher import Publisher
 from sensor_platform.pipeline.calibration import Calibration
 from sensor_platform.pipeline.registry import set_sensor
+from sensor_platform.staging.format import MicroBatch
+from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.platform_process import Load, PlatformProcess
 from sensor_platform_tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
+HOUR = timedelta(hours=1)
 MACHINE_TEMPERATURE = "nab/machine_temperature_system_failure.csv"
 
 
@@ -69,11 +74,17 @@ def test_rollups_follow_the_readings(platform: PlatformProcess) -> None:
 METADATA = """
 query Metadata($partitions: [String!]) {
   assetOrError(assetKey: {path: ["readings"]}) { __typename
-    ... on Asset { assetMaterializations(partitions: $partitions, limit: 1) {
-      metadataEntries { label ... on IntMetadataEntry { intValue } }
+    ... on Asset { assetMaterializations(partitions: $partitions, limit: 20) {
+      runId metadataEntries { label ... on IntMetadataEntry { intValue } }
     } }
   }
 }
+"""
+
+
+RUNS_OF_BACKFILL = """
+    select run_id, status from public.runs join public.run_tags using (run_id)
+    where run_tags.key = 'dagster/backfill' and run_tags.value = %s
 """
 
 
@@ -102,7 +113,9 @@ def test_reprocess_changes_what_its_dry_run_foresaw_while_others_collect_and_ret
     def told() -> tuple[int, int] | None:
         """What the run changed and removed, once it tells."""
         made = platform.ask(METADATA, "assetOrError", partitions=launched["partitions"])["assetMaterializations"]
-        by = {entry["label"]: entry.get("intValue") for one in made for entry in one["metadataEntries"]}
+        (run,) = platform.rows(RUNS_OF_BACKFILL, launched["backfill"]) or [("none yet", "")]
+        own = [one for one in made if one["runId"] == run[0]]
+        by = {entry["label"]: entry.get("intValue") for one in own for entry in one["metadataEntries"]}
         is_told = "changed_readings_value" in by
         return (by["changed_readings_value"], by["changed_readings_removed"]) if is_told else None
 
@@ -110,6 +123,44 @@ def test_reprocess_changes_what_its_dry_run_foresaw_while_others_collect_and_ret
     load.finish()
     values = platform.cli("metrics", "--sensor", "spine/again")
     assert [row["value"] for row in values] == [2, 4, 6, 8, 10]
+
+
+def test_what_is_new_is_loaded_while_a_backfill_is_under_way(platform: PlatformProcess) -> None:
+    """A named pipe in the place of a file that the backfill reads holds it up until somebody writes to it."""
+    publish(platform, [("factory/spine/sensors/beside/data", b'{"timestamp": "2026-03-03T03:04:05Z", "value": 1}')])
+    platform.wait_loaded("spine/beside", 1)
+    (found,) = platform.cli("trace", "spine/beside", "value", "2026-03-03T03:04:05Z")
+    ((hour,),) = platform.rows("select hour from sensor_platform.ledger where name = %s", found["micro_batch"])
+    hour = hour.astimezone(UTC)
+    path = LocalStaging(platform.home / "staging").path(MicroBatch(hour, found["micro_batch"]))
+    kept = path.rename(path.with_suffix(".kept"))
+    os.mkfifo(path)
+    try:
+        launched = platform.cli("reprocess", "--from", hour.isoformat(), "--to", (hour + HOUR).isoformat())
+
+        def has(status: str) -> bool:
+            return [found for _, found in platform.rows(RUNS_OF_BACKFILL, launched["backfill"])] == [status]
+
+        wait_until(lambda: has("STARTED"), timeout_s=120, what="the backfill's run to start", every_s=0.5)
+        publish(platform, [("factory/spine/sensors/beside/data", b'{"timestamp": "2026-03-03T03:04:06Z", "value": 2}')])
+        platform.wait_loaded("spine/beside", 2)
+        assert has("STARTED")
+    finally:
+        wait_until(lambda: is_opened(path), timeout_s=120, what="the backfill to read the pipe", every_s=0.5)
+        kept.replace(path)
+    # A pipe is no staged file: that is told, what it stood for stays as it is, and all else is made again.
+    wait_until(lambda: has("SUCCESS"), timeout_s=120, what="the backfill's run to end", every_s=0.5)
+
+
+def is_opened(pipe: Path) -> bool:
+    """Whether somebody waits to read from it; who does goes on."""
+    try:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as err:
+        if err.errno != errno.ENXIO:
+            raise
+        return False
+    return True
 
 
 POISON: dict[str, tuple[bytes, str]] = {

@@ -1,5 +1,8 @@
 """Turns sealed micro-batches into runs: one for all that is pending in one contiguous stretch of hours, oldest first.
 
+One of these at a time. Runs that make hours again are not waited for: what is new is loaded beside them, a group at a
+time each, as the database's lock lets them.
+
 Dagster looks at sensors every 5 s; most of a reading's way would be spent waiting for that. So a tick that finds
 nothing to ask for stays and looks again, for as long as shutting down can wait.
 
@@ -28,6 +31,7 @@ MOST_HOURS = 48
 MOST_NAMES = 500
 LOOK_AGAIN_S = 0.5
 NEW = {names.MODE_TAG: str(Mode.NEW)}
+FIRST = {names.PRIORITY_TAG: "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Asked:
     job=process_readings_job,
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="One run for all pending micro-batches of a stretch of hours; none while one is in flight.",
+    description="One run for all pending micro-batches of a stretch of hours; none while such a one is in flight.",
 )
 @skip_while_unavailable
 def micro_batch_sensor(
@@ -80,7 +84,7 @@ def next_run(
     instance: dg.DagsterInstance, platform: Platform, asked: Asked, *, now: datetime
 ) -> tuple[dg.RunRequest | dg.SkipReason, Asked]:
     """The run that is due now, or why there is none; and the cursor after that."""
-    busy = in_flight(instance, job=names.READINGS_JOB, assets=[names.READINGS, names.DEAD_LETTERS])
+    busy = in_flight(instance, job=names.READINGS_JOB, tags=NEW)
     if busy:
         return dg.SkipReason(f"run {busy[0].run_id} is {busy[0].status.value.lower()}"), asked
     pending = platform.pending(now=now)
@@ -101,7 +105,8 @@ def next_run(
     request = dg.RunRequest(
         # One attempt a key: a tick that is evaluated twice asks once, and a run that failed does not block the next.
         run_key=f"{loadable[0].name} after {after}",
-        tags={**NEW, names.RANGE_START_TAG: key_of(first), names.RANGE_END_TAG: key_of(last)},
+        # Ahead of runs by hand that wait for the pool: those make up to an hour again.
+        tags={**NEW, **FIRST, names.RANGE_START_TAG: key_of(first), names.RANGE_END_TAG: key_of(last)},
     )
     covered = [m.name for m in loadable if first <= clamped(m.hour) <= last]
     return request, Asked(frozenset(covered[:MOST_NAMES]), after, asked.stuck)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from sensor_platform.pipeline.report import Report
 
 POOL = "readings"
+#: Hours that one run of a backfill makes again: what is lost of its history, not of the tables, where it is killed.
+MOST_HOURS_AGAIN = 24
 ACCOUNTED_FOR = "every_message_accounted_for"
 READABLE = "every_micro_batch_readable"
 #: Each stands in Dagster's history once a partition.
@@ -66,7 +68,8 @@ readings_spec = dg.AssetSpec(
     description=(
         "Decoded, validated readings in the table `metric`, partitioned by the hour in which they were received. "
         "Materialize and Backfill process every message of the hours that they name again: the tables end up the same, "
-        "or corrected where routes or transformers were mended. Runs of `micro_batch_sensor` take only what is new."
+        "or corrected where routes or transformers were mended. Runs of `micro_batch_sensor` take only what is new, "
+        "also beside a backfill."
     ),
     group_name="ingest",
     kinds={"python", "pandera", "postgres"},
@@ -112,7 +115,7 @@ dead_letters_spec = dg.AssetSpec(
         *FIGURES_WITHIN_LIMITS,
     ],
     partitions_def=received_hours,
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    backfill_policy=dg.BackfillPolicy.multi_run(MOST_HOURS_AGAIN),
     pool=POOL,
 )
 def readings_and_dead_letters(

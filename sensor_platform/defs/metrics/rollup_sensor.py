@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from sensor_platform.defs import names
-from sensor_platform.defs.metrics.rollups import LEVEL_OF, rollups_job
+from sensor_platform.defs.metrics.rollups import rollups_job
 from sensor_platform.defs.partitions import day_stretches
 from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.runs import backoff_left_s, in_flight, last_run
@@ -64,7 +64,7 @@ def rollup_sensor(
 
 def why_not_now(instance: dg.DagsterInstance, platform: Platform, *, now: datetime) -> str | None:
     """What a rollup run has to wait for; None: nothing."""
-    busy = in_flight(instance, job=names.ROLLUPS_JOB, assets=list(LEVEL_OF))
+    busy = in_flight(instance, job=names.ROLLUPS_JOB, tags=NEW)
     if busy:
         return f"run {busy[0].run_id} is {busy[0].status.value.lower()}"
     waiting_s = platform.waiting_s(now=now)

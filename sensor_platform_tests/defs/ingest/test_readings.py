@@ -1,20 +1,27 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import sqlalchemy as sa
 from dagster import DagsterInstance
 
 from sensor_platform.database.tables import dead_letter, ledger, metric
 from sensor_platform.definitions import build_defs
 from sensor_platform.defs import names
+from sensor_platform.defs.ingest.micro_batch_sensor import micro_batch_sensor
 from sensor_platform.defs.partitions import key_of
 from sensor_platform.defs.resources import Platform
 from sensor_platform.defs.versions import code_version
 from sensor_platform.settings import Settings, TransformerSettings
+from sensor_platform.staging.format import MicroBatch
+from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.defs.staged import reading, stage
+from sensor_platform_tests.defs.ticks import tick
 from sensor_platform_tests.pipeline.staged import routes
 
 NEW = {"sensor_platform/mode": "new"}
@@ -193,6 +200,51 @@ def test_a_run_that_makes_an_hour_again_tells_what_it_changed(
     assert told["differences"]["routes"]["data"]["samples"] == {}
     nothing = metadata(run(platform, instance, this_hour), names.READINGS)
     assert ("changes" in nothing, nothing["changed_readings_added"]) == (False, 0)
+
+
+class Gated(LocalStaging):
+    """A staging area whose reader is held up at one micro-batch."""
+
+    def __init__(self, root: Path, held: MicroBatch) -> None:
+        super().__init__(root)
+        self.held, self.reached, self.opened = held, threading.Event(), threading.Event()
+
+    def read(self, micro_batch: MicroBatch) -> pa.Table:
+        if micro_batch == self.held:
+            self.reached.set()
+            assert self.opened.wait(120)
+        return super().read(micro_batch)
+
+
+def test_what_is_sealed_during_a_backfill_is_committed_before_that_ends(
+    platform: Platform, stored_instance: DagsterInstance, this_hour: datetime
+) -> None:
+    held = [stage(root(platform), this_hour, [reading(n, at=this_hour)]) for n in range(2)][-1]
+    new(platform, stored_instance, this_hour)
+    gated = Platform(platform.settings)
+    gated.staging = gate = Gated(root(platform), held)
+    with ThreadPoolExecutor(1) as pool:
+        backfill = pool.submit(run, gated, stored_instance, this_hour, **{names.BACKFILL_TAG: "b"})
+        try:
+            assert gate.reached.wait(120)
+            live = stage(root(platform), this_hour, [reading(2, at=this_hour)])
+            asked = tick(micro_batch_sensor, stored_instance, platform)
+            assert isinstance(asked, dg.RunRequest)
+            loaded = run(platform, stored_instance, this_hour, **asked.tags)
+            by_live = sa.select(ledger.c.run_id).where(ledger.c.name == live.name)
+            with platform.database.connect() as connection:
+                assert connection.execute(by_live).scalar_one() == loaded.run_id
+            assert not backfill.done()
+        finally:
+            gate.opened.set()
+        ended = backfill.result(120)
+    gated.database.dispose()
+    # Each run tells of its own: the hour is materialized by both.
+    assert [metadata(one, names.READINGS)["micro_batches"] for one in (loaded, ended)] == [1, 2]
+    assert [metadata(one, names.READINGS)["mode"] for one in (loaded, ended)] == ["new", "again"]
+    assert metadata(ended, names.READINGS)["dagster/partition_row_count"] == 3
+    assert sorted(rows(platform, ledger.c.attempt)) == [(1,), (2,), (2,)]
+    assert checks(ended)["every_message_accounted_for"] is True
 
 
 def test_a_mismatch_fails_the_run(platform: Platform, instance: DagsterInstance, this_hour: datetime) -> None:
