@@ -1,4 +1,8 @@
-"""A process that loads, makes again and retries at random, for `test_concurrent`: `python -m ... URL STAGING SEED`."""
+"""A process that writes without end, for `test_concurrent`: `python -m ... URL STAGING SEED ROLE`.
+
+live: loads of what is new with today's routes; backfill: hours made again, now with these routes, now with others;
+retry: of all letters; any: each of these at random.
+"""
 
 import random
 import sys
@@ -13,18 +17,21 @@ from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, load, routes
 
 HOURS = 4
+#: Of each role: up to which part of its steps it loads, up to which it makes again; then it retries.
+ROLES = {"live": (1.0, 1.0), "backfill": (0.0, 1.0), "retry": (0.0, 0.0), "any": (0.4, 0.8)}
 FINAL = ", text: true"
 OTHERS = ["", ", text: true, allow_nan: true"]
 
 
-def work(database: Database, staging: LocalStaging, rng: random.Random, steps: int) -> None:
-    """Some steps of a writer: live loads with today's routes, backfills with others, retries."""
+def work(database: Database, staging: LocalStaging, rng: random.Random, steps: int, role: str = "any") -> None:
+    """Some steps of a writer."""
+    loads, makes_again = ROLES[role]
     for _ in range(steps):
         hour = HOUR + timedelta(hours=rng.randrange(HOURS))
         what = rng.random()
-        if what < 0.4:
+        if what < loads:
             load(staging, database, using=routes(FINAL), hour=hour)
-        elif what < 0.8:
+        elif what < makes_again:
             load(staging, database, mode=Mode.AGAIN, using=routes(rng.choice([FINAL, *OTHERS])), hour=hour)
         else:
             later = datetime.now(UTC) + timedelta(days=400)
@@ -32,6 +39,6 @@ def work(database: Database, staging: LocalStaging, rng: random.Random, steps: i
 
 
 if __name__ == "__main__":
-    url, folder, seed = sys.argv[1:]
+    url, folder, seed, its_role = sys.argv[1:]
     with Database(url) as own:
-        work(own, LocalStaging(Path(folder)), random.Random(int(seed)), steps=1_000_000)
+        work(own, LocalStaging(Path(folder)), random.Random(int(seed)), steps=1_000_000, role=its_role)
