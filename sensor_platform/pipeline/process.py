@@ -189,7 +189,8 @@ def _is_full(group: list[Read]) -> bool:
 def _loaded(groups: Iterator[Group], steps: "_Steps") -> Iterator[Report]:
     """Each group's report once it is committed. The next group is decoded meanwhile, outside the load's lock.
 
-    Not where a group says what later messages mean: those are decoded with what is committed.
+    Not where a group says what later messages mean: those are decoded with what is committed. One that no longer says
+    what it said before is seen by the next load, under its lock, and the messages after it are prepared again.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load") as loader:
         loading: Future[Report] | None = None
@@ -198,7 +199,7 @@ def _loaded(groups: Iterator[Group], steps: "_Steps") -> Iterator[Report]:
             if loading is not None:
                 yield loading.result()
             loading = loader.submit(steps.load, group, outcome)
-            if outcome.definitions or steps.mode is Mode.AGAIN:  # which may also take definitions away
+            if outcome.definitions:
                 yield loading.result()
                 loading = None
         if loading is not None:
