@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sensor_platform.cli.connecting import as_json as json_option
+from sensor_platform.cli.connecting import command_routes, command_settings
 from sensor_platform.cli.field import before_it, from_dead_letter, from_staged, message_from
 
 if TYPE_CHECKING:
@@ -38,12 +39,11 @@ def test(
     read, and mended where that is wrong.
     """
     from sensor_platform.routes.cases import CASES_FOLDER
-    from sensor_platform.routes.file import load_routes, route_file
-    from sensor_platform.settings import load_settings
+    from sensor_platform.routes.place import route_file
 
-    settings = load_settings()
+    settings = command_settings()
     settings = settings.model_copy(update={"routes_file": file}) if file else settings
-    routes = load_routes(settings)
+    routes = command_routes(settings)
     root = cases or (route_file(settings) or Path("routes.yaml")).parent / CASES_FOLDER
     if staged is not None or dead_letter is not None:
         if staged is not None and dead_letter is not None:

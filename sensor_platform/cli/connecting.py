@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sensor_platform.database.engine import Database
+    from sensor_platform.routes.model import Routes
 
 
 def command_settings() -> Settings:
@@ -20,6 +21,21 @@ def command_settings() -> Settings:
 
     set_up_logging()
     return resolved(load_settings())
+
+
+def command_routes(settings: Settings) -> "Routes":
+    """The routes of `settings`; beside a running platform it is said whose they are: a forecast is as good as they."""
+    from sensor_platform.embedded.run_file import read_run_file, routes_of
+    from sensor_platform.routes.file import load_routes
+    from sensor_platform.routes.place import PACKAGED, route_file
+
+    routes = load_routes(settings)
+    running = read_run_file(settings.home)
+    if running is not None and (theirs := routes_of(running)) is not None:
+        ours = (route_file(settings) or PACKAGED).absolute()
+        of = "as the running platform" if ours == theirs else f"while the running platform takes {theirs}"
+        click.echo(f"Routes of {ours}, {of}.", err=True)
+    return routes
 
 
 def command_database(settings: Settings) -> "Database":

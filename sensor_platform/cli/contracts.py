@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensor_platform.cli.connecting import as_json as json_option
+from sensor_platform.cli.connecting import command_routes, command_settings
 
 if TYPE_CHECKING:
     from sensor_platform.routes.contract import Contract
@@ -66,12 +67,9 @@ def asyncapi(file: Path | None, as_json: bool) -> None:
 
 
 def _read(file: Path | None) -> tuple["Settings", "Routes"]:
-    from sensor_platform.routes.file import load_routes
-    from sensor_platform.settings import load_settings
-
-    settings = load_settings()
+    settings = command_settings()
     settings = settings.model_copy(update={"routes_file": file}) if file else settings
-    return settings, load_routes(settings)
+    return settings, command_routes(settings)
 
 
 def described(routes: "Routes") -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensor_platform.cli.connecting import as_json as json_option
-from sensor_platform.cli.connecting import command_database, command_settings, user_name
+from sensor_platform.cli.connecting import command_database, command_routes, command_settings, user_name
 
 if TYPE_CHECKING:
     from sensor_platform.database.engine import Database
@@ -91,10 +91,9 @@ def retry(
     """Decode letters again, with today's routes. Without IDS: those that are due."""
     from sensor_platform.cli.output import emit_json, print_table
     from sensor_platform.dead_letters.retry import retry as retry_letters
-    from sensor_platform.routes.file import load_routes
 
     settings = command_settings()
-    routes = load_routes(settings)
+    routes = command_routes(settings)
     with command_database(settings) as database:
         report = retry_letters(
             database,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sensor_platform.cli.connecting import command_routes, command_settings
 from sensor_platform.cli.field import before_it, from_dead_letter, from_staged, message_from
 
 if TYPE_CHECKING:
@@ -34,12 +35,10 @@ def decode(topic: str | None, staged: str | None, dead_letter: int | None, regis
     --registry.
     """
     from sensor_platform.pipeline.explain import explain
-    from sensor_platform.routes.file import load_routes
-    from sensor_platform.settings import load_settings
 
     message = _message(topic, staged, dead_letter)
-    settings = load_settings()
-    routes, size = load_routes(settings), settings.mqtt.max_payload_bytes
+    settings = command_settings()
+    routes, size = command_routes(settings), settings.mqtt.max_payload_bytes
     before = before_it(message, routes, size) if message.staged_at is not None else ()
     with _judge() if registry else nullcontext() as judge:
         found = explain(message, routes, max_payload_bytes=size, before=before, judge=judge)
@@ -54,7 +53,7 @@ def decode(topic: str | None, staged: str | None, dead_letter: int | None, regis
 
 @contextmanager
 def _judge() -> "Iterator[Registered]":
-    from sensor_platform.cli.connecting import command_database, command_settings
+    from sensor_platform.cli.connecting import command_database
     from sensor_platform.pipeline.catalogue import Catalogue
     from sensor_platform.pipeline.registered import Registered
 

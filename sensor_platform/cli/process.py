@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from sensor_platform.cli.connecting import as_json as json_option
-from sensor_platform.cli.connecting import command_database, command_settings
+from sensor_platform.cli.connecting import command_database, command_routes, command_settings
 
 
 @click.command(help="Load all that is pending once, in this process.")
@@ -18,11 +18,10 @@ def process(as_json: bool) -> None:
     from sensor_platform.dead_letters.rebirths import try_to_ask
     from sensor_platform.embedded.status import count
     from sensor_platform.pipeline.process import process as process_pending
-    from sensor_platform.routes.file import load_routes
     from sensor_platform.staging.place import open_staging
 
     settings = command_settings()
-    routes = load_routes(settings)
+    routes = command_routes(settings)
     with command_database(settings) as database:
         upgrade(database)
         staging = open_staging(settings)

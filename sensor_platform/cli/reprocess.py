@@ -1,5 +1,6 @@
 """`sensor-platform reprocess`: make received hours again with today's routes, or say first what that would change."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -7,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sensor_platform.cli.connecting import Time, command_database, command_settings, in_order, user_name
+from sensor_platform.cli.connecting import Time, command_database, command_routes, command_settings, in_order, user_name
 from sensor_platform.cli.connecting import as_json as json_option
 
 if TYPE_CHECKING:
     from sensor_platform.cli.webserver import Webserver
     from sensor_platform.pipeline.changes import Differences, RouteChanges
+    from sensor_platform.routes.model import Routes
     from sensor_platform.settings import Settings
 
 HOUR = timedelta(hours=1)
+SAYS_EVERY_S = 5.0
 #: Of received hours, as the partitions of `readings` are named.
 KEY = "%Y-%m-%d-%H:%M"
 _COLUMNS = ["route", "added", "removed", "changed", "newly_accepted", "newly_refused", "refused_otherwise", "classes"]
@@ -35,17 +38,43 @@ def reprocess(
     in_order(start, end)
     first, last = _floor(start), _floor(end - timedelta(microseconds=1)) + HOUR
     settings = command_settings()
+    routes = command_routes(settings)
+    _known(settings, routes, route)
     webserver = None if dry_run else _webserver(settings, dagster_url)
     partitions = _partitions(settings) if webserver is None else webserver.partitions()
-    hours = _hours(settings, (first, last), route, partitions)
+    hours = _hours(settings, (first, last), routes, route, partitions)
     if not hours.named:
         of = "" if route is None else f" of {route}"
         click.echo(f"No hour from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} has staged messages{of}.", err=True)
         raise SystemExit(1)
     if webserver is None:
-        _say(settings, hours, route, as_json=as_json)
+        _say(settings, hours, routes, route, as_json=as_json)
     else:
         _launch(webserver, _keys(partitions, hours.named), hours, route, as_json=as_json)
+
+
+def _known(settings: "Settings", routes: "Routes", route: str | None) -> None:
+    from sensor_platform.pipeline.known import UnknownRouteError, find_route
+
+    if route is None:
+        return
+    with command_database(settings) as database, database.read_only() as connection:
+        try:
+            find_route(connection, route, today=[one.name for one in routes])
+        except UnknownRouteError as err:
+            raise click.UsageError(str(err)) from err
+
+
+class _Progress:
+    """Says on stderr how far a long look is, each `SAYS_EVERY_S`."""
+
+    def __init__(self, does: str) -> None:
+        self._does, self._said_at = does, time.monotonic()
+
+    def __call__(self, hour: datetime, number: int, of: int) -> None:
+        if time.monotonic() - self._said_at >= SAYS_EVERY_S:
+            self._said_at = time.monotonic()
+            click.echo(f"{hour:%Y-%m-%d %H:%M} is {self._does}, hour {number} of {of} …", err=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +98,21 @@ class _Hours:
 
 
 def _hours(
-    settings: "Settings", window: tuple[datetime, datetime], route: str | None, partitions: Sequence[str]
+    settings: "Settings",
+    window: tuple[datetime, datetime],
+    routes: "Routes",
+    route: str | None,
+    partitions: Sequence[str],
 ) -> _Hours:
     from sensor_platform.pipeline.foresee import hours_of, taken_with
-    from sensor_platform.routes.file import load_routes
     from sensor_platform.staging.place import open_staging
 
     staging, (start, end) = open_staging(settings), window
     first, last = (datetime.strptime(key, KEY).replace(tzinfo=UTC) for key in (partitions[0], partitions[-1]))
     with command_database(settings) as database:
-        named = hours_of(staging, database, start=start, end=end, routes=load_routes(settings), route=route)
+        named = hours_of(
+            staging, database, start=start, end=end, routes=routes, route=route, on_hour=_Progress("looked through")
+        )
     return _Hours(named, taken_with(staging, named, first=first, last=last) if named else [])
 
 
@@ -91,16 +125,21 @@ def _partitions(settings: "Settings") -> list[str]:
     return [f"{hour.astimezone(UTC):{KEY}}" for hour in (first, _floor(datetime.now(UTC)) + HOUR)]
 
 
-def _say(settings: "Settings", hours: _Hours, route: str | None, *, as_json: bool) -> None:
+def _say(settings: "Settings", hours: _Hours, routes: "Routes", route: str | None, *, as_json: bool) -> None:
     """The dry run."""
     from sensor_platform.cli.output import emit_json
     from sensor_platform.pipeline.foresee import foresee
-    from sensor_platform.routes.file import load_routes
     from sensor_platform.staging.place import open_staging
 
     with command_database(settings) as database:
-        routes = load_routes(settings)
-        found = foresee(open_staging(settings), database, routes, settings=settings, hours=hours.all)
+        found = foresee(
+            open_staging(settings),
+            database,
+            routes,
+            settings=settings,
+            hours=hours.all,
+            on_hour=_Progress("decoded again"),
+        )
     shown = found.differences if route is None else found.differences.of_route(route)
     others = sorted(found.differences.routes.keys() - shown.routes.keys())
     answer = {

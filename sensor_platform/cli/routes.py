@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensor_platform.cli.cases import test
+from sensor_platform.cli.connecting import command_routes, command_settings
 from sensor_platform.cli.contracts import asyncapi, contracts
 from sensor_platform.cli.discover import discover
 
@@ -33,11 +34,9 @@ def check(file: Path | None, as_json: bool) -> None:
     A file that cannot be used: its line, and what is accepted, on standard error; exit code 78.
     """
     from sensor_platform.cli.output import emit_json, print_table
-    from sensor_platform.routes.file import load_routes
-    from sensor_platform.settings import load_settings
 
-    settings = load_settings()
-    found = load_routes(settings.model_copy(update={"routes_file": file}) if file else settings)
+    settings = command_settings()
+    found = command_routes(settings.model_copy(update={"routes_file": file}) if file else settings)
     described = describe(found)
     if as_json:
         emit_json(described)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from sensor_platform.cli.connecting import Time, command_database, command_settings, in_order
+from sensor_platform.cli.connecting import Time, command_database, command_routes, command_settings, in_order
 from sensor_platform.cli.connecting import as_json as json_option
 
 #: Shown as a table each, rather than in a cell.
@@ -74,13 +74,12 @@ def _message(message: str, as_json: bool) -> None:
     from sensor_platform.cli.field import place_of
     from sensor_platform.cli.output import emit_json, print_table
     from sensor_platform.pipeline.lineage import became
-    from sensor_platform.routes.file import load_routes
     from sensor_platform.staging.place import open_staging
 
     settings = command_settings()
     place = place_of("--message", message)
     with command_database(settings) as database:
-        found = became(database, open_staging(settings), load_routes(settings), *place, settings=settings)
+        found = became(database, open_staging(settings), command_routes(settings), *place, settings=settings)
     if as_json:
         emit_json(found)
         return

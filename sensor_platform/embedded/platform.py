@@ -232,6 +232,8 @@ class Platform:
             mqtt_password_file=str(self._password_file) if self._password_file else None,
             database_url=settings.database_url.get_secret_value(),
             staging_url=settings.staging_url or "",
+            routes=str(settings.routes_file.absolute()) if settings.routes_file else None,
+            folder=str(Path.cwd()),
             dagster_url=f"http://{HOST}:{settings.api.dagster_port}",
             api_url=f"http://{HOST}:{settings.api.port}",
             token_file=str(self._token_file),

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from sensor_platform.embedded.process import is_alive
 from sensor_platform.embedded.secrets import write_private
+from sensor_platform.routes.place import PACKAGED, ROUTE_FILE
 from sensor_platform.settings import Settings
 
 NAME = "run.json"
@@ -40,6 +41,8 @@ class Running:
     token_file: str
     started_at: float = 0.0
     mqtt_protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    routes: str | None = None  # the route file that its settings name
+    folder: str | None = None  # where it looks for routes.yaml when they name none
     parts: dict[str, RunningPart] = field(default_factory=dict)
 
     @classmethod
@@ -98,5 +101,16 @@ def resolved(settings: Settings) -> Settings:
             "mqtt": mqtt,
             "database_url": settings.database_url or SecretStr(running.database_url),
             "staging_url": settings.staging_url or running.staging_url,
+            "routes_file": settings.routes_file or routes_of(running),
         }
     )
+
+
+def routes_of(running: Running) -> Path | None:
+    """The route file that it takes now: `routes.yaml` may come and go while it runs. None: it wrote down none."""
+    if running.routes is not None:
+        return Path(running.routes)
+    if running.folder is None:
+        return None
+    local = Path(running.folder) / ROUTE_FILE
+    return local if local.is_file() else PACKAGED

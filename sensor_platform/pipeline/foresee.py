@@ -5,7 +5,7 @@ load takes them; what a group would register or define is known to the next. Wha
 row, and what other processes load meanwhile, only the run itself can know.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -31,6 +31,12 @@ from sensor_platform.staging.format import MicroBatch
 from sensor_platform.staging.store import Staging
 
 HOUR = timedelta(hours=1)
+#: Hears how far a look is: the hour that is next, its number and how many there are.
+OnHour = Callable[[datetime, int, int], None]
+
+
+def silent(_hour: datetime, _number: int, _of: int) -> None:
+    """Hears nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +49,28 @@ class Foreseen:
 
 
 def foresee(
-    staging: Staging, database: Database, routes: Routes, *, settings: Settings, hours: Collection[datetime]
+    staging: Staging,
+    database: Database,
+    routes: Routes,
+    *,
+    settings: Settings,
+    hours: Collection[datetime],
+    on_hour: OnHour = silent,
 ) -> Foreseen:
     """What `process` would change that makes these received hours again.
 
     Raises:
         StagingError: the object store does not answer.
     """
-    found = [one for hour in sorted(hours) for one in staging.micro_batches(hour, hour + HOUR)]
+    in_turn = sorted(hours)
+    found = [one for hour in in_turn for one in staging.micro_batches(hour, hour + HOUR)]
     gone = {name for hour in hours for name in bytes_deleted(database, (hour, hour + HOUR))}
     damaged: dict[str, str] = {}
     catalogue = ImaginedCatalogue(database)
     total = Differences()
     for group in groups_of(staging, found, damaged, lambda one: one.name in gone):
+        hour = group.read[-1][0].hour
+        on_hour(hour, in_turn.index(hour) + 1, len(in_turn))
         total += _of_group(group, database, routes, settings, catalogue)
     units = Differences(units=described_changes(catalogue))
     return Foreseen(total + units, len(gone - {one.name for one in found}), damaged)
@@ -91,7 +106,14 @@ def _in_new_units(before: Committed, changes: Iterable[UnitChange]) -> Committed
 
 
 def hours_of(
-    staging: Staging, database: Database, *, start: datetime, end: datetime, routes: Routes, route: str | None = None
+    staging: Staging,
+    database: Database,
+    *,
+    start: datetime,
+    end: datetime,
+    routes: Routes,
+    route: str | None = None,
+    on_hour: OnHour = silent,
 ) -> list[datetime]:
     """The received hours in [start, end) that hold micro-batches. With `route`, those that hold messages of it: by its
     filter of today, or since it made some of what stands."""
@@ -101,7 +123,12 @@ def hours_of(
     if route is None:
         return sorted(of_hour)
     made = _hours_made_by(database, route, start, end)
-    return [hour for hour, found in sorted(of_hour.items()) if hour in made or _holds(staging, found, routes, route)]
+    holding: list[datetime] = []
+    for number, (hour, found) in enumerate(sorted(of_hour.items()), 1):
+        on_hour(hour, number, len(of_hour))
+        if hour in made or _holds(staging, found, routes, route):
+            holding.append(hour)
+    return holding
 
 
 def taken_with(staging: Staging, hours: Collection[datetime], *, first: datetime, last: datetime) -> list[datetime]:

@@ -1,8 +1,10 @@
 """Names that a question may name: a metric that nobody has is said, rather than answered by no rows."""
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 
-from sensor_platform.database.tables import sensor, series, work_unit
+from sensor_platform.database.tables import ledger, sensor, series, work_unit
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.routes.wording import did_you_mean
 
@@ -13,6 +15,20 @@ class UnknownWorkUnitError(SensorPlatformError):
 
 class UnknownMetricError(SensorPlatformError):
     """The sensor, or the work unit with all that lies in it, has no such metric."""
+
+
+class UnknownRouteError(SensorPlatformError):
+    """Neither is there such a route today, nor did one make anything of what stands."""
+
+
+def find_route(connection: sa.Connection, name: str, *, today: Collection[str]) -> None:
+    """Raises UnknownRouteError where `name` is neither a route of `today` nor in the ledger."""
+    if name in today:
+        return
+    made = sa.select(ledger.c.id).where(ledger.c.route_versions.has_key(name)).limit(1)
+    if connection.execute(made).first() is None:
+        once = connection.execute(sa.select(sa.func.jsonb_object_keys(ledger.c.route_versions)).distinct()).scalars()
+        raise UnknownRouteError(f'there is no route "{name}", and never was.{did_you_mean(name, {*today, *once})}')
 
 
 def find_work_unit(connection: sa.Connection, name: str) -> str:

@@ -3,17 +3,15 @@
 `routes.yaml:14: route "press-3": unknown format "modbsu". Did you mean "modbus"? Known: binary, csv, json, modbus.`
 """
 
-import importlib.resources
 from pathlib import Path
 
 from sensor_platform.errors import ConfigurationError
 from sensor_platform.routes.formats import Formats
 from sensor_platform.routes.model import Routes
+from sensor_platform.routes.place import PACKAGED, ROUTE_FILE, route_file
 from sensor_platform.routes.reader import FileReader
 from sensor_platform.routes.sources import FormatSources
 from sensor_platform.settings import Settings, TransformerSettings
-
-ROUTE_FILE = "routes.yaml"
 
 
 def load_routes(settings: Settings, *, with_transformers: bool = True) -> Routes:
@@ -26,9 +24,11 @@ def load_routes(settings: Settings, *, with_transformers: bool = True) -> Routes
     """
     path = route_file(settings)
     if path is None:
-        text = importlib.resources.files("sensor_platform.routes").joinpath("default.yaml").read_text(encoding="utf-8")
         return parse_routes(
-            text, source="default.yaml", with_transformers=with_transformers, transformers=settings.transformers
+            PACKAGED.read_text(encoding="utf-8"),
+            source=PACKAGED.name,
+            with_transformers=with_transformers,
+            transformers=settings.transformers,
         )
     try:
         text = path.read_text(encoding="utf-8")
@@ -42,14 +42,6 @@ def load_routes(settings: Settings, *, with_transformers: bool = True) -> Routes
         with_transformers=with_transformers,
         transformers=settings.transformers,
     )
-
-
-def route_file(settings: Settings) -> Path | None:
-    """The route file in use; None: the packaged default."""
-    if settings.routes_file is not None:
-        return settings.routes_file
-    local = Path(ROUTE_FILE)
-    return local if local.is_file() else None
 
 
 def parse_routes(

@@ -1,5 +1,6 @@
 """`reprocess`: what making hours again would change."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
+from sensor_platform.embedded.process import start_time
+from sensor_platform.embedded.run_file import Running, write_run_file
 from sensor_platform.errors import DagsterUnavailableError
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.cli.shell import Shell
@@ -55,9 +58,55 @@ def test_reprocess_of_one_route_says_that_hours_are_whole(changed: Shell) -> Non
         "Hours are whole: messages of press change, too."
         in changed("reprocess", *RANGE, "--dry-run", "--route", "data").stderr
     )
-    nothing = changed("reprocess", *RANGE, "--dry-run", "--route", "nobody")
-    assert (nothing.exit_code, nothing.stdout) == (1, "")
-    assert "has staged messages of nobody" in nothing.stderr
+
+
+def test_reprocess_refuses_a_route_that_never_was(changed: Shell) -> None:
+    for more in (["--dry-run"], []):
+        unknown = changed("reprocess", *RANGE, "--route", "pres", *more)
+        assert (unknown.exit_code, unknown.stdout) == (2, "")
+        assert 'there is no route "pres", and never was. Did you mean "press"? Known: ' in unknown.stderr
+
+
+def test_a_long_dry_run_says_how_far_it_is(changed: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensor_platform.cli.reprocess.SAYS_EVERY_S", 0.0)
+    said = changed("reprocess", *RANGE, "--dry-run", "--route", "press").stderr
+    assert "2026-11-23 10:00 is looked through, hour 1 of 1 …" in said
+    assert "2026-11-23 10:00 is decoded again, hour 1 of 1 …" in said
+
+
+def test_reprocess_takes_the_routes_of_the_running_platform(changed: Shell, tmp_path: Path) -> None:
+    """A shell without a route file forecasts with that of the platform; one with another says so."""
+    home, file = Path(changed.environment["SENSOR_PLATFORM_HOME"]), str(tmp_path / "routes.yaml")
+    write_run_file(home, running_with(file))
+    changed.environment["SENSOR_PLATFORM_ROUTES"] = ""
+    shown = changed("reprocess", *RANGE, "--dry-run")
+    assert "1 dead_lettered -> accepted" in shown.stdout
+    assert f"Routes of {file}, as the running platform." in shown.stderr
+    assert changed.json("routes", "check", "--json")["file"] == file
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(TEXTS.replace(", text: true", ""))
+    changed.environment["SENSOR_PLATFORM_ROUTES"] = str(mine)
+    other = changed("reprocess", *RANGE, "--dry-run")
+    assert other.stdout == ""
+    assert f"Routes of {mine}, while the running platform takes {file}." in other.stderr
+
+
+def running_with(routes: str) -> Running:
+    me = os.getpid()
+    return Running(
+        pid=me,
+        started_at=start_time(me),
+        mqtt_url="",
+        mqtt_username=None,
+        mqtt_password_file=None,
+        database_url="",
+        staging_url="",
+        dagster_url="",
+        api_url="",
+        token_file="",
+        routes=routes,
+        folder="/",
+    )
 
 
 def test_reprocess_says_which_hours_are_made_again_with_those_that_it_names(

@@ -17,6 +17,8 @@ from sensor_platform.embedded.run_file import (
     resolved,
     write_run_file,
 )
+from sensor_platform.routes.file import load_routes
+from sensor_platform.routes.place import PACKAGED
 from sensor_platform.settings import MqttSettings, Settings, load_settings
 
 
@@ -68,6 +70,20 @@ def test_open_settings_are_filled_in(home: Path, running: Running) -> None:
     assert found.mqtt.password == SecretStr("s3cret")
     assert found.database_url == SecretStr("postgresql://u:p@127.0.0.1:5433/d")
     assert found.staging_url == (home / "staging").as_uri()
+
+
+def test_routes_are_those_that_the_platform_takes_now(home: Path, running: Running) -> None:
+    def taken(routes: str | None = None, folder: str | None = str(home)) -> Path | None:
+        write_run_file(home, replace(running, routes=routes, folder=folder))
+        return resolved(Settings(home=home)).routes_file
+
+    assert taken("/plant/r.yaml") == Path("/plant/r.yaml")
+    assert taken() == PACKAGED
+    assert load_routes(resolved(Settings(home=home))).source == "default.yaml"
+    (home / "routes.yaml").write_text("routes: []")
+    assert taken() == home / "routes.yaml"
+    assert resolved(Settings(home=home, routes_file=Path("mine.yaml"))).routes_file == Path("mine.yaml")
+    assert taken(folder=None) is None
 
 
 def test_explicit_settings_win(home: Path, running: Running) -> None:
