@@ -1,5 +1,6 @@
 """`sensor-platform sensors`: what was registered on first sight, and what people know better."""
 
+import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,8 +101,12 @@ def set_command(
         raise click.UsageError(f"--{next(iter(of_series))} needs --metric")
     if relabel and "unit" not in of_series:
         raise click.UsageError("--relabel needs --unit")
-    if expected_interval is not None and expected_interval <= 0:
-        raise click.UsageError("--expected-interval is a number of seconds above 0")
+    if expected_interval is not None and not 0 < expected_interval < math.inf and not math.isnan(expected_interval):
+        raise click.UsageError(f"--expected-interval {expected_interval:g}: it is a number of seconds above 0")
+    for name in ("minimum", "maximum"):
+        if math.isinf(of_series.get(name, 0.0)):
+            problem = f"--{name} {of_series[name]}: it is not a finite number; nan takes a limit away"
+            raise click.UsageError(problem)
     if not of_series and description is None and expected_interval is None:
         options = "--description, --expected-interval, --minimum, --maximum, --unit or --scale and --offset"
         raise click.UsageError(f"nothing to set: give {options}")
@@ -133,6 +138,7 @@ def import_command(file: Path, dry_run: bool, as_json: bool) -> None:
     if as_json:
         outdated = [asdict(one) for one in done.outdated]
         emit_json({"dry_run": dry_run, "changes": [as_row(change) for change in done.changes], "outdated": outdated})
+        _warn_of_units(done)
     else:
         tell(done, dry_run=dry_run)
 
@@ -195,6 +201,7 @@ def tell(declared: "Declared", *, dry_run: bool = False) -> None:
     """A line a change on stdout; on stderr how many there are, and which hours are to be made again."""
     for change in declared.changes:
         click.echo(_line(change))
+    _warn_of_units(declared)
     count = f"{len(declared.changes)} change{'' if len(declared.changes) == 1 else 's'}"
     click.echo(f"{count} would be made." if dry_run else f"{count} made.", err=True)
     hours = [f"{one.hour:%Y-%m-%dT%H}Z" for one in declared.outdated if one.micro_batches]
@@ -211,10 +218,29 @@ def tell(declared: "Declared", *, dry_run: bool = False) -> None:
         click.echo(f"{kept} micro-batches keep theirs: retention has deleted their bytes.", err=True)
 
 
+def _warn_of_units(declared: "Declared") -> None:
+    """A plant may have units of its own, as routes may: texts that convert to nothing. A slip looks the same."""
+    from sensor_platform.pipeline.declarations import spelled
+    from sensor_platform.transformers.units import expression
+
+    units: dict[str, list[str]] = {}
+    for change in declared.changes:
+        unit = change.after.get("unit")
+        if unit is not None and expression(unit) is None:
+            units.setdefault(unit, []).append(spelled(change.subject))
+    for unit, series in units.items():
+        more = f" and {len(series) - 1} more" if len(series) > 1 else ""
+        click.echo(
+            f"{series[0]}{more}: the unit {unit!r} is not known: it converts to no other, and readings that name "
+            "another are refused (unknown_unit). `sensors set --unit … --relabel` mends a slip.",
+            err=True,
+        )
+
+
 def _calibration(values: dict[str, Any]) -> "Calibration | None":
     from pydantic import ValidationError
 
-    from sensor_platform.pipeline.declarations import CalibrationEntry
+    from sensor_platform.pipeline.declarations import CalibrationEntry, wrong
 
     given = {name: value for name, value in values.items() if value is not None}
     if not given:
@@ -225,7 +251,10 @@ def _calibration(values: dict[str, Any]) -> "Calibration | None":
         said = {name: value if isinstance(value, float) else value.isoformat() for name, value in given.items()}
         return CalibrationEntry.model_validate(said).calibration()
     except ValidationError as err:
-        raise click.UsageError(err.errors()[0]["msg"].removeprefix("Value error, ")) from err
+        first = err.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        of = f"--{name.replace('_', '-')} {given[name]}: " if name in given else ""
+        raise click.UsageError(f"{of}{wrong(first)}") from err
 
 
 def _calibrations(rows: list[dict[str, Any]]) -> str:

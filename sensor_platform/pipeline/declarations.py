@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, PositiveFloat, model_validator
+from pydantic_core import ErrorDetails
 
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.pipeline.calibration import Calibration, in_order
@@ -67,6 +68,28 @@ def _aware(said: object) -> datetime:
 Time = Annotated[datetime, PlainValidator(_aware)]
 Text = Annotated[str, Field(min_length=1), AfterValidator(_storable)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS), AfterValidator(_storable)]
+
+
+_WRONG = {
+    "finite_number": "it is not a finite number",
+    "float_parsing": "it is not a number",
+    "float_type": "it is not a number",
+    "greater_than": "it is not above {gt:g}",
+    "greater_than_equal": "it is below {ge:g}",
+    "less_than_equal": "it is above {le:g}",
+    "model_type": "it is not a mapping",
+    "string_too_long": "it has more than {max_length} characters",
+    "string_too_short": "it is empty",
+    "string_type": "it is not a text",
+    "tuple_type": "it is not a list",
+}
+
+
+def wrong(error: ErrorDetails) -> str:
+    """What is wrong with a value, in the words of this project rather than those of pydantic."""
+    if error["type"] in _WRONG:
+        return _WRONG[error["type"]].format(**error.get("ctx", {}))
+    return error["msg"].removeprefix("Value error, ")
 
 
 class Entry(BaseModel):

@@ -28,24 +28,33 @@ class UnknownSensorError(SensorPlatformError):
 def find_sensor(connection: sa.Connection, name: str) -> tuple[str, str]:
     """Work unit and name of the sensor called `work_unit/name`, or `name` where that is unique.
 
+    A "/" within one of the two, as Sparkplug has it (`group/node`), may be written `%2F`: then `w/x/s` is one of
+    `w%2Fx/s` and `w/x%2Fs`.
+
     Raises:
         UnknownSensorError: none, or several; then it lists them.
     """
     full = work_unit.c.name + "/" + sensor.c.name
+    escaped = sa.func.replace(work_unit.c.name, "/", "%2F") + "/" + sa.func.replace(sensor.c.name, "/", "%2F")
     query = (
         sa.select(work_unit.c.name.label("work_unit"), sensor.c.name)
         .join_from(sensor, work_unit)
-        .where(sa.or_(full == name, sensor.c.name == name))
+        .where(sa.or_(full == name, sensor.c.name == name, escaped == name))
         .order_by(work_unit.c.name, sensor.c.name)
     )
     found = [(row.work_unit, row.name) for row in connection.execute(query)]
     exact = [one for one in found if "/".join(one) == name]
+    exact = exact if len(exact) == 1 else [one for one in found if _spelled(one) == name]
     if len(exact) == 1 or len(found) == 1:
         return (exact or found)[0]
     if not found:
         raise UnknownSensorError(f"there is no sensor {name!r}; `sensor-platform sensors list` shows them")
-    candidates = ", ".join("/".join(one) for one in found)
+    candidates = ", ".join(map(_spelled, found))
     raise UnknownSensorError(f"{name!r} is the name of {len(found)} sensors: {candidates}. Name one of them in full.")
+
+
+def _spelled(one: tuple[str, str]) -> str:
+    return "/".join(name.replace("/", "%2F") for name in one)
 
 
 def trace(database: Database, staging: Staging, sensor: str, metric: str, time: datetime) -> list[dict[str, Any]]:

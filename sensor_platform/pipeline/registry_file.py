@@ -30,6 +30,7 @@ from sensor_platform.pipeline.declarations import (
     Subject,
     WorkUnitEntry,
     spelled,
+    wrong,
 )
 from sensor_platform.routes.wording import did_you_mean
 
@@ -181,8 +182,10 @@ class _Reader:
     def _once(self, declaration: Declaration) -> None:
         before = self._said.setdefault(declaration.subject, declaration)
         if before is not declaration:
-            who = spelled(declaration.subject)
-            self._problem(declaration.line, f"{who} is here, and in line {before.line} already")
+            # What an alias repeats has the line of its anchor.
+            again = declaration.line == before.line
+            where = "and an alias says it once more" if again else f"and in line {before.line} already"
+            self._problem(declaration.line, f"{spelled(declaration.subject)} is here, {where}")
 
     def _merge(self, declaration: Declaration) -> None:
         """Rows repeat what they say of work units and sensors: they must not differ. Calibrations add up."""
@@ -208,8 +211,7 @@ def _sentence(error: ErrorDetails, model: type[Entry], who: str) -> str:
         return f"{prefix}unknown key {name}.{did_you_mean(name, _keys(model, error['loc'][:-1]))}"
     if error["type"] == "missing":
         return f"{prefix}{name} is missing"
-    says = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{prefix}{name}: {error['input']!r}: {says}"
+    return f"{prefix}{name}: {error['input']!r}: {wrong(error)}"
 
 
 def _keys(model: type[Entry], loc: Sequence[int | str]) -> Sequence[str]:

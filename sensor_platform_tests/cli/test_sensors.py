@@ -36,6 +36,41 @@ def test_a_unit_that_does_not_convert_is_refused_in_one_line(loaded: Shell) -> N
     assert loaded.json("sensors", "list", "--json")[0]["unit"] == "mbar"
 
 
+def test_a_unit_that_nobody_knows_is_warned_of(loaded: Shell, tmp_path: Path) -> None:
+    table = tmp_path / "plant.csv"
+    table.write_text("work_unit,sensor,metric,unit\npress,p2,value,frobs\npress,p3,value,frobs\npress,p4,value,bar\n")
+    warning = "press/p2 value and 1 more: the unit 'frobs' is not known: it converts to no other"
+    assert warning in loaded("sensors", "import", str(table), "--dry-run").stderr
+    done = loaded("sensors", "import", str(table), "--json")
+    assert warning in done.stderr
+    assert "is not known" not in loaded("sensors", "import", str(table)).stderr
+    assert "is not known" in loaded("sensors", "set", "p4", "--metric", "value", "--unit", "brobs", "--relabel").stderr
+
+
+def test_names_with_a_slash_can_be_told_apart(loaded: Shell, tmp_path: Path) -> None:
+    table = tmp_path / "plant.csv"
+    table.write_text("work_unit,sensor\nw/x,s\nw,x/s\n")
+    assert loaded("sensors", "import", str(table)).exit_code == 0
+    both = loaded("sensors", "set", "w/x/s", "--description", "which?")
+    assert "the name of 2 sensors: w/x%2Fs, w%2Fx/s." in str(both.exception)
+    for name in ("w/x%2Fs", "w%2Fx/s"):
+        assert loaded("sensors", "set", name, "--description", name).exit_code == 0
+    found = {(row["work_unit"], row["sensor"]): row["description"] for row in loaded.json("sensors", "list", "--json")}
+    assert (found["w", "x/s"], found["w/x", "s"]) == ("w/x%2Fs", "w%2Fx/s")
+
+
+def test_a_limit_that_is_no_number_is_refused(loaded: Shell) -> None:
+    for wrong, says in (
+        (("--minimum", "inf"), "--minimum inf: it is not a finite number"),
+        (("--scale", "inf"), "--scale inf: it is not a finite number"),
+        (("--scale", "1e99"), "--scale 1e+99: it is above 1e+50"),
+        (("--expected-interval", "inf"), "--expected-interval inf: it is a number of seconds above 0"),
+    ):
+        refused = loaded("sensors", "set", "p1", "--metric", "value", *wrong)
+        assert refused.exit_code == 2
+        assert says in refused.stderr
+
+
 def test_a_registry_is_imported_and_exported(loaded: Shell, tmp_path: Path) -> None:
     assert "p1" in loaded("sensors", "list", "--undeclared").stdout
     table = tmp_path / "plant.csv"

@@ -147,11 +147,11 @@ def test_csv_says_the_same_and_an_export_changes_nothing(database: Database, pla
               - sensor: 7
             """,
             [
-                "a.yaml:4: press/p1: expected_interval_s: 0: should be greater than 0",
+                "a.yaml:4: press/p1: expected_interval_s: 0: it is not above 0",
                 'a.yaml:7: press/p1 value: unknown key minimun. Did you mean "minimum"? Known: calibrations',
                 "a.yaml:8: press/p1: metric is missing",
                 "a.yaml:9: 7: work_unit is missing",
-                "a.yaml:9: 7: sensor: 7: should be a valid string",
+                "a.yaml:9: 7: sensor: 7: it is not a text",
             ],
         ),
         (
@@ -166,6 +166,27 @@ def test_csv_says_the_same_and_an_export_changes_nothing(database: Database, pla
             ["a.yaml:3: a is here, and in line 2 already"],
         ),
         (
+            "a.yaml",
+            "work_units:\n  - &a {work_unit: a}\n  - *a\n",
+            ["a.yaml:2: a is here, and an alias says it once more"],
+        ),
+        (
+            "a.yaml",
+            """\
+            sensors:
+              - {work_unit: press, sensor: p1, expected_interval_s: .inf, metrics: bar}
+              - {work_unit: press, sensor: "", description: true}
+              - p2
+            """,
+            [
+                "a.yaml:2: press/p1: expected_interval_s: inf: it is not a finite number",
+                "a.yaml:2: press/p1: metrics: 'bar': it is not a list",
+                "a.yaml:3: press: sensor: '': it is empty",
+                "a.yaml:3: press: description: True: it is not a text",
+                "a.yaml:4: sensors: 'p2': it is not a mapping",
+            ],
+        ),
+        (
             "a.csv",
             """\
             work_unit,sensor,description,metric,minimum
@@ -176,7 +197,7 @@ def test_csv_says_the_same_and_an_export_changes_nothing(database: Database, pla
             press,p2,,value,1,2
             """,
             [
-                "a.csv:2: press/p1 value: minimum: 'low': should be a valid number, unable to parse string as a number",
+                "a.csv:2: press/p1 value: minimum: 'low': it is not a number",
                 "a.csv:3: press/p1: description is right here, and left in line 2",
                 "a.csv:4: a sensor without a work_unit",
                 "a.csv:5: minimum is of a metric, and the row names none",
