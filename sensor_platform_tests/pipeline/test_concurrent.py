@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
+from sensor_platform.database.tables import ledger
 from sensor_platform.pipeline.accounting import mismatches
-from sensor_platform.pipeline.mode import Mode
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, Message, load, new_staging, routes, rows, stage
 from sensor_platform_tests.pipeline.test_any_order import assert_the_first_stands, clear, snapshot
-from sensor_platform_tests.pipeline.writer import FINAL, HOURS, work
+from sensor_platform_tests.pipeline.writer import FINAL, HOURS, OTHERS, make_again, work
 from sensor_platform_tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -65,8 +66,7 @@ def settle(database: Database, staging: LocalStaging) -> dict[str, list[tuple[An
     """Checks what stands, then tells every hour once more with the final routes."""
     assert mismatches(database) == []
     assert_the_first_stands(database)
-    for hour in range(HOURS):
-        load(staging, database, mode=Mode.AGAIN, using=routes(FINAL), hour=HOUR + timedelta(hours=hour))
+    make_again(database, staging)
     return snapshot(database)
 
 
@@ -85,6 +85,28 @@ def test_writers_that_load_the_same_new_micro_batches(database: Database, stagin
     assert sum(report.micro_batches for report in reports) == 6 * HOURS
     assert rows(database, "SELECT DISTINCT attempt FROM ledger") == [(1,)]
     assert snapshot(database) == clean
+
+
+def test_a_backfill_that_is_killed_and_made_again_ends_in_one_clean_pass(
+    database: Database, staging: LocalStaging, clean: Any
+) -> None:
+    """Killed in the middle of its last hour's transaction, which is held up: another one has a row that it changes."""
+    load(staging, database, using=routes(OTHERS[0]))
+    by_other_routes = snapshot(database)
+    last = HOUR + timedelta(hours=HOURS - 1)
+    command = [sys.executable, "-m", "sensor_platform_tests.pipeline.writer", database.url, str(staging.root)]
+    with database.begin() as other:
+        other.execute(sa.select(ledger.c.id).where(ledger.c.hour == last).with_for_update())
+        with subprocess.Popen([*command, "0", "once"]) as backfill:
+            waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            wait_until(lambda: rows(database, waiting), "the backfill to reach the last hour", 60, every_s=0.05)
+            backfill.kill()
+    attempts = "SELECT hour, min(attempt), max(attempt) FROM ledger GROUP BY hour ORDER BY hour"
+    hours = [HOUR + timedelta(hours=hour) for hour in range(HOURS)]
+    assert mismatches(database) == []
+    assert rows(database, attempts) == [(hour, 1 if hour == last else 2, 1 if hour == last else 2) for hour in hours]
+    assert snapshot(database) not in (by_other_routes, clean)
+    assert settle(database, staging) == clean
 
 
 def test_writers_that_are_killed(database: Database, staging: LocalStaging, clean: Any) -> None:

@@ -1,7 +1,7 @@
-"""A process that writes without end, for `test_concurrent`: `python -m ... URL STAGING SEED ROLE`.
+"""A process that writes, for `test_concurrent`: `python -m ... URL STAGING SEED ROLE`. Without end, apart from `once`.
 
 live: loads of what is new with today's routes; backfill: hours made again, now with these routes, now with others;
-retry: of all letters; any: each of these at random.
+retry: of all letters; any: each of these at random; once: each hour made again with the final routes, in order.
 """
 
 import random
@@ -38,7 +38,17 @@ def work(database: Database, staging: LocalStaging, rng: random.Random, steps: i
             retry(database, routes(FINAL), settings=Settings(), now=later)
 
 
+def make_again(database: Database, staging: LocalStaging) -> None:
+    """A backfill: every hour, with the final routes."""
+    for hour in range(HOURS):
+        load(staging, database, mode=Mode.AGAIN, using=routes(FINAL), hour=HOUR + timedelta(hours=hour))
+
+
 if __name__ == "__main__":
     url, folder, seed, its_role = sys.argv[1:]
     with Database(url) as own:
-        work(own, LocalStaging(Path(folder)), random.Random(int(seed)), steps=1_000_000, role=its_role)
+        area = LocalStaging(Path(folder))
+        if its_role == "once":
+            make_again(own, area)
+        else:
+            work(own, area, random.Random(int(seed)), steps=1_000_000, role=its_role)
