@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from sensor_platform.api.app import ROUTERS
 from sensor_platform.cli import sensor_platform
+from sensor_platform.cli.examples import EXAMPLES
 from sensor_platform.settings import SECTIONS, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -92,6 +93,35 @@ def test_a_command_that_does_not_exist_is_seen() -> None:
     assert unknown_word("metrics --sensor press --format csv | head") is None
     assert unknown_word("metrics --senor press") == "metrics --senor"
     assert unknown_word("sensors impart registry.yaml") == "impart"
+
+
+def leaves(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            yield from leaves(found, f"{name} {inner}".strip())
+    else:
+        yield name, command
+
+
+def test_examples_of_help_are_of_their_command_and_exist() -> None:
+    known = dict(leaves(sensor_platform))
+    assert EXAMPLES.keys() - known.keys() == set()
+    for name, lines in EXAMPLES.items():
+        for line in lines:
+            assert line.startswith(name)
+            assert unknown_word(line) is None, line
+        assert f"  sensor-platform {lines[0]}" in known[name].get_help(click.Context(known[name]))
+
+
+def test_a_command_that_takes_a_time_says_in_which_form() -> None:
+    timed = {name: one for name, one in leaves(sensor_platform) if any(each.type.name == "time" for each in one.params)}
+    assert {"metrics", "rollups", "trace", "reprocess", "sensors set"} <= timed.keys()
+    for name, command in timed.items():
+        said = " ".join(command.get_help(click.Context(command)).split())
+        assert "without an offset it is UTC" in said, name
 
 
 @every_page

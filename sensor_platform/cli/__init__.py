@@ -6,6 +6,7 @@ import sys
 import click
 
 from sensor_platform import __version__
+from sensor_platform.cli.examples import with_examples
 
 #: Command -> (module, one line of help). The module has a click command named like the command, "-" as "_".
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -46,7 +47,7 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"sensor_platform.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return command
+        return with_examples(command, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
