@@ -23,6 +23,8 @@ from sensor_platform.transformers.contract import Refusal
 
 #: SQLSTATE classes that say something of a row: data exception, constraint, limit exceeded, raised by a trigger.
 ABOUT_A_ROW = ("22", "23", "54", "P0")
+#: Of class 22, and of no row: a column has another type than we write. The tables were upgraded while this process ran.
+OTHER_TYPE = "22P03"
 
 #: The registry changes a few times a day: more than this is a quarrel, and the run is tried again. Definitions
 #: change with every load that brings one before these messages: after this often they are loaded, and marked.
@@ -104,7 +106,7 @@ def _is_about_a_row(err: Exception) -> bool:
     if isinstance(cause, UnicodeEncodeError):
         return True
     state = cause.sqlstate if isinstance(cause, psycopg.Error) else None
-    return state is not None and state.startswith(ABOUT_A_ROW)
+    return state is not None and state.startswith(ABOUT_A_ROW) and state != OTHER_TYPE
 
 
 def _reason(err: Exception) -> str:

@@ -52,9 +52,11 @@ def outdate(connection: sa.Connection, spans: Collection[SeriesSpan], found: Fou
     loaded since, all is marked that has readings of these times."""
     if not spans:
         return []
-    if found is None or found.spans != frozenset(spans):  # somebody else changed a calibration meanwhile
+    if found is None or not found.spans <= frozenset(spans):  # somebody else changed a calibration meanwhile
         found = find(connection, spans)
-    marked = connection.execute(_OUTDATE, {"found": found.micro_batches, "newest": found.newest, **_bounds(spans)})
+    rest = find(connection, frozenset(spans) - found.spans)  # of series that were registered since
+    micro_batches = [*found.micro_batches, *rest.micro_batches]
+    marked = connection.execute(_OUTDATE, {"found": micro_batches, "newest": found.newest, **_bounds(spans)})
     return [Outdated(row.hour, row.outdated, row.kept) for row in marked]
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sensor_platform.database.engine import Database
 from sensor_platform.dead_letters.retry import retry
+from sensor_platform.pipeline import recalibrated
 from sensor_platform.pipeline.accounting import mismatches
 from sensor_platform.pipeline.calibration import Calibration, differing, in_order, laid_over, overlap
 from sensor_platform.pipeline.declarations import Declaration, RegistryError
@@ -33,6 +35,10 @@ TEXT = routes(", text: true")
 WAITING = """
     SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
     WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"""
+
+SERIES_OF_P2 = """
+    SELECT series.id FROM sensor_platform.series
+    JOIN sensor_platform.sensor ON sensor.id = series.sensor_id WHERE sensor.name = 'p2'"""
 
 
 def at(second: int) -> datetime:
@@ -173,6 +179,31 @@ def test_while_an_import_looks_for_what_it_concerns_new_messages_are_loaded_and_
     assert [one.hour for one in done.outdated] == HOURS[:2]
     assert values(database) == [2, 4, 3, 4]
     assert outdated(database) == {}
+
+
+def test_beside_a_series_that_is_new_an_import_looks_once_for_what_the_others_concern(
+    database: Database, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(staging, "a", [value(1, at(0), unit="bar")], hour=HOURS[0])
+    load(staging, database)
+    own = Calibration(at(0), at(100), 2, 0)
+    said = [
+        Declaration(("press", "p1", "value"), {"calibrations": (own,)}),
+        Declaration(("press", "p2", "value"), {"unit": "bar", "calibrations": (own,)}),
+    ]
+    looked_for: list[int] = []
+
+    def spied(connection: sa.Connection, spans: Any) -> recalibrated.Found:
+        looked_for.extend(series for series, _ in spans)
+        return find(connection, spans)
+
+    find = recalibrated.find
+    with database.begin() as connection:
+        found = find_concerned(connection, said)
+        monkeypatch.setattr(recalibrated, "find", spied)
+        done = declare(connection, said, by="eve", found=found)
+    assert looked_for == [id_ for (id_,) in rows(database, SERIES_OF_P2)]
+    assert [(one.hour, one.micro_batches) for one in done.outdated] == [(HOURS[0], 1)]
 
 
 def test_trace_tells_the_calibration_that_a_reading_was_made_with(database: Database, staging: LocalStaging) -> None:

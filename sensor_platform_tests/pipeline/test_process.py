@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -90,6 +91,18 @@ def test_a_reading_that_postgresql_refuses_is_a_dead_letter_and_its_neighbours_a
     ]
     assert "unlucky" in letters[0][4]
     assert mismatches(database) == []
+
+
+def test_tables_that_were_upgraded_under_a_load_refuse_it_and_none_of_its_readings(
+    database: Database, staging: LocalStaging
+) -> None:
+    stage(staging, "a", [value(1)])
+    with database.begin() as connection:
+        connection.execute(sa.text("DROP VIEW sensor_platform.reading, sensor_platform.last_reading CASCADE"))
+        connection.execute(sa.text("ALTER TABLE sensor_platform.metric ALTER sequence TYPE integer"))
+    with pytest.raises(psycopg.errors.InvalidBinaryRepresentation):
+        load(staging, database)
+    assert rows(database, "SELECT count(*) FROM ledger") == rows(database, "SELECT count(*) FROM dead_letter") == [(0,)]
 
 
 def test_an_error_that_is_of_no_reading_commits_nothing(database: Database, staging: LocalStaging) -> None:
