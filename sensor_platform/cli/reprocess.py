@@ -41,7 +41,7 @@ def reprocess(
     routes = command_routes(settings)
     _known(settings, routes, route)
     webserver = None if dry_run else _webserver(settings, dagster_url)
-    partitions = _partitions(settings) if webserver is None else webserver.partitions()
+    partitions = _partitions(settings) if webserver is None else _asked(webserver, settings)
     hours = _hours(settings, (first, last), routes, route, partitions)
     if not hours.named:
         of = "" if route is None else f" of {route}"
@@ -221,6 +221,24 @@ def _webserver(settings: "Settings", url: str | None) -> "Webserver":
             "--dry-run needs neither"
         )
     return Webserver(url)
+
+
+def _asked(webserver: "Webserver", settings: "Settings") -> list[str]:
+    """The partitions as Dagster has them; when it does not answer, the platform that it is of may be why."""
+    from sensor_platform.embedded.process import is_alive
+    from sensor_platform.embedded.run_file import read_record
+    from sensor_platform.errors import DagsterUnavailableError
+
+    try:
+        return webserver.partitions()
+    except DagsterUnavailableError as err:
+        platform = read_record(settings.home)
+        if platform is None or platform.dagster_url != webserver.url:
+            raise
+        state = "is stopping, or starts its webserver again" if is_alive(platform.pid, platform.started_at) else "ended"
+        raise DagsterUnavailableError(
+            f"{err}. The platform in {settings.home} {state}: see `sensor-platform status`; --dry-run needs no Dagster"
+        ) from err
 
 
 def _launch(webserver: "Webserver", keys: list[str], hours: _Hours, route: str | None, *, as_json: bool) -> None:

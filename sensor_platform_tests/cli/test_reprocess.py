@@ -1,6 +1,7 @@
 """`reprocess`: what making hours again would change."""
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -89,6 +90,15 @@ def test_reprocess_takes_the_routes_of_the_running_platform(changed: Shell, tmp_
     other = changed("reprocess", *RANGE, "--dry-run")
     assert other.stdout == ""
     assert f"Routes of {mine}, while the running platform takes {file}." in other.stderr
+
+
+def test_reprocess_says_that_the_platform_may_be_stopping(changed: Shell) -> None:
+    home = Path(changed.environment["SENSOR_PLATFORM_HOME"])
+    away = f"http://127.0.0.1:{free_port()}"
+    write_run_file(home, replace(running_with(changed.environment["SENSOR_PLATFORM_ROUTES"]), dagster_url=away))
+    said = str(changed("reprocess", *RANGE).exception)
+    assert f"{away}: the Dagster webserver does not answer" in said
+    assert f"The platform in {home} is stopping, or starts its webserver again" in said
 
 
 def running_with(routes: str) -> Running:
