@@ -105,7 +105,8 @@ def _move_raw_horizon(database: Database, horizon: datetime | None) -> int:
         _roll_up_before(database, horizon)
         with database.begin() as connection:
             locks.take(connection, locks.LOAD)
-            before = kept_from(connection, RAW)
+            # Held before readings are looked at: who drops a partition holds it, and then waits for who looks at them.
+            before = kept_from(connection, RAW, hold=True)
             if before == horizon:
                 return 0
             if before is not None and (horizon is None or horizon < before):

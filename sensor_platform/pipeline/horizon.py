@@ -22,9 +22,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def kept_from(connection: sa.Connection, level: str, *, hold: bool = False) -> datetime | None:
-    """The least event time that is kept; None: all. `hold`: it does not move before the transaction ends."""
+    """The least event time that is kept; None: all. `hold`: others who do wait for our transaction."""
     query = sa.select(retention.c.kept_from).where(retention.c.level == level)
-    found: datetime | None = connection.execute(query.with_for_update(read=True) if hold else query).scalar()
+    found: datetime | None = connection.execute(query.with_for_update() if hold else query).scalar()
     return found
 
 

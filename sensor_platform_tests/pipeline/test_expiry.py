@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -10,10 +11,12 @@ import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.roles import Part, grant
+from sensor_platform.database.tables import metric
 from sensor_platform.dead_letters.retry import retry
 from sensor_platform.pipeline import expiry
 from sensor_platform.pipeline.accounting import mismatches, totals
 from sensor_platform.pipeline.expiry import expire, horizons
+from sensor_platform.pipeline.horizon import RAW, keep_from
 from sensor_platform.pipeline.lineage import became
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.reconciliation import reconcile
@@ -21,6 +24,7 @@ from sensor_platform.pipeline.rollups import changed_days, roll_up
 from sensor_platform.settings import Settings
 from sensor_platform.staging.store import LocalStaging
 from sensor_platform_tests.pipeline.staged import HOUR, Message, in_metric, load, routes, rows, stage, value
+from sensor_platform_tests.waiting import wait_until
 
 #: Readings of September go, those of October stay.
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -28,6 +32,9 @@ DAYS = {"raw": 40.0}
 SEPTEMBER, OCTOBER = datetime(2026, 9, 30, 23, 59, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)
 LEDGER = """SELECT name, accepted, partial, dead_lettered, duplicate, inserted, duplicate_readings, refused, expired
             FROM ledger ORDER BY 1"""
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 
 
 def roll_up_all(database: Database, mode: Mode = Mode.NEW) -> None:
@@ -231,6 +238,28 @@ def test_a_partition_that_is_read_is_left_for_the_next_time(loaded: Database, mo
     assert len(in_metric(loaded)) == 4
     assert mismatches(loaded) == []
     assert expire(loaded, DAYS, now=NOW).partitions == ("metric_2026_09",)
+    assert mismatches(loaded) == []
+
+
+def test_one_that_moves_the_horizon_and_one_that_drops_what_is_older_wait_for_each_other(
+    loaded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loaded.begin() as connection:
+        keep_from(connection, RAW, OCTOBER)
+    is_marked = expiry._is_marked
+    november = OCTOBER + timedelta(days=31)
+    with ThreadPoolExecutor(1) as thread:
+
+        def meanwhile(connection: sa.Connection, horizon: datetime) -> bool:
+            dropping.append(thread.submit(expiry._drop, loaded, "metric_2026_09"))
+            connection.execute(sa.select(metric.c.time).limit(1))
+            wait_until(lambda: rows(loaded, WAITING) == [(1,)], "the other to wait", 60)
+            return is_marked(connection, horizon)
+
+        dropping: list[Future[bool]] = []
+        monkeypatch.setattr(expiry, "_is_marked", meanwhile)
+        assert expiry._move_raw_horizon(loaded, november) == 5
+        assert dropping[0].result(timeout=60)
     assert mismatches(loaded) == []
 
 
