@@ -50,6 +50,7 @@ def test_with_a_database_and_a_broker_of_ones_own_only_the_rest_is_started(
         assert platform.wait_ready(timeout_s=240)
         running = platform.running
         assert sorted(running.parts) == ["api", "code_server", "collector", "daemon", "webserver"]
+        assert (running.routes, running.folder) == (None, str(Path.cwd()))
         assert json.loads((home / "run.json").read_text())["database_url"] == database_url
         assert Path(running.mqtt_password_file or "").read_text() == fresh_broker.password
         command = [sys.executable, "-m", "sensor_platform.cli", "status", "--json"]
