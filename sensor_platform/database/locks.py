@@ -10,7 +10,7 @@ import sqlalchemy as sa
 CORRECTION = 0x53505F0008
 #: Whoever changes readings, the ledger or dead letters: load, backfill, retry, discard.
 LOAD = 0x53505F0001
-#: Whoever writes rollups.
+#: Whoever writes rollups. Taken after LOAD, never before it.
 ROLLUP = 0x53505F0002
 #: Whoever changes tables.
 MIGRATION = 0x53505F0003

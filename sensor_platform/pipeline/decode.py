@@ -33,6 +33,8 @@ class DecodedMessages:
 
     #: READING_COLUMNS; `route`, its name; `source_unit` where that is another than `unit`; `unnamed`: it named none
     readings: pd.DataFrame
+    #: the same columns, of readings that are refused since their unit does not convert to that of their route
+    unfit: pd.DataFrame
     refusals: list[Refusal]
     redelivered: np.ndarray
     ignored: np.ndarray
@@ -60,6 +62,7 @@ def decode(
     refusals = refuse_topics(verdicts, topic_of, open_rows)
     too_large = _flags(pc.greater(pc.binary_length(messages["payload"]), max_payload_bytes))
     frames: list[pd.DataFrame] = []
+    unfit: list[pd.DataFrame] = []
     used: dict[str, Route] = {}
 
     def read(route: Route, rows: np.ndarray, known: Definitions) -> Decoded:
@@ -76,12 +79,14 @@ def decode(
     for part in parts:
         route = part.route
         decoded, again = _without_retained(part.decoded, messages, route)
-        decoded = in_route_units(decoded, route)
+        decoded, mismatched = in_route_units(decoded, route)
         ignored[again] = True
         ignored[decoded.ignored] = True
         if route.no_readings == "ignore":
             ignored[_silent(part.rows, decoded)] = True
-        frames.append(decoded.readings.assign(route=pd.Series(route.name, index=decoded.readings.index, dtype=object)))
+        frames.append(_with_route(decoded.readings, route))
+        if len(mismatched):
+            unfit.append(_with_route(mismatched, route))
         refusals += decoded.refusals
         used[route.name] = route
     readings = _in_order(frames)
@@ -91,6 +96,7 @@ def decode(
     names = [v.route.name if v.route is not None else None for v in verdicts]
     return DecodedMessages(
         readings=readings,
+        unfit=_in_order(unfit),
         refusals=sorted(refusals, key=lambda refusal: (refusal.message, refusal.ordinal)),
         redelivered=redelivered,
         ignored=ignored,
@@ -168,6 +174,10 @@ def _refuse_silent(open_rows: np.ndarray, readings: pd.DataFrame, refusals: list
     silent[[refusal.message for refusal in refusals]] = False
     detail = "the message holds nothing that is a reading"
     return [Refusal(row, WHOLE_MESSAGE, "no_readings", detail) for row in np.flatnonzero(silent).tolist()]
+
+
+def _with_route(readings: pd.DataFrame, route: Route) -> pd.DataFrame:
+    return readings.assign(route=pd.Series(route.name, index=readings.index, dtype=object))
 
 
 def _in_order(frames: list[pd.DataFrame]) -> pd.DataFrame:

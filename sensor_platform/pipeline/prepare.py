@@ -49,7 +49,7 @@ def prepare(
     stored = catalogue.definitions(sources, source_of, messages)
     decoded = decode(messages, routes, max_payload_bytes=max_payload_bytes, definitions_of=stored.of)
     decoded_at = time.perf_counter()
-    follow_routes(decoded.readings, routes, catalogue, again=again)
+    follow_routes(decoded, routes, catalogue, again=again)
     units_as_of, registry_as_of = catalogue.unit_changes(), catalogue.registry_version()
     readings, keys, refusals = validate_in_series(decoded, messages, source_of, routes, catalogue)
     readings, series, mismatched = _with_series(readings, keys, routes, catalogue)

@@ -9,23 +9,33 @@ every reading is still converted from its own unit, or refused.
 import pandas as pd
 
 from sensor_platform.pipeline.catalogue import Catalogue
-from sensor_platform.pipeline.keys import Keys
+from sensor_platform.pipeline.decode import DecodedMessages
+from sensor_platform.pipeline.keys import IDENTITY, Keys
 from sensor_platform.pipeline.series import Key, Series, UnitChange, Units
 from sensor_platform.pipeline.units import unit_of_route
 from sensor_platform.routes.model import Routes
 
 
-def follow_routes(readings: pd.DataFrame, routes: Routes, catalogue: Catalogue, *, again: bool) -> None:
-    """Gives known series the units that the routes of `readings` want of them.
+def follow_routes(decoded: DecodedMessages, routes: Routes, catalogue: Catalogue, *, again: bool) -> None:
+    """Gives known series the units that the routes of their readings want of them.
 
-    Asked of all that was decoded: a reading in another unit than the series has would not get past validation before.
+    Asked of all that was decoded: a reading in another unit than the series has would not get past validation before,
+    and one that does not convert to the unit of its route is refused, but the route says what it says.
     `again`: what the routes say now counts, also where they said so before and something else since.
     """
-    changes = _changes(readings, routes, catalogue)
+    changes = _changes(_asking(decoded), routes, catalogue)
     if changes and not again:
         changes = catalogue.without_to_and_fro(changes)
     if changes:
         catalogue.change_units(changes)
+
+
+def _asking(decoded: DecodedMessages) -> pd.DataFrame:
+    if decoded.unfit.empty:
+        return decoded.readings
+    columns = [*IDENTITY, "route", "message", "ordinal"]
+    frames = [frame[columns] for frame in (decoded.readings, decoded.unfit) if len(frame)]
+    return pd.concat(frames, ignore_index=True).sort_values(["message", "ordinal"], kind="stable", ignore_index=True)
 
 
 def _changes(readings: pd.DataFrame, routes: Routes, catalogue: Catalogue) -> list[UnitChange]:

@@ -3,7 +3,8 @@
 Each reading is told again from what was sent: a value that was converted before is not converted twice. Two things can
 change. The unit of the series is a wish to see values in it, and all of them are converted. The unit of readings that
 name none is a statement of what they were all the time, so their numbers stay as they were sent. After either, readings
-that were equal may differ, and others have become equal: who stands is judged anew (`settle_series.sql`).
+that were equal may differ, and others have become equal: who stands is judged anew (`settle_series.sql`). Rollups whose
+readings retention has deleted are converted as they stand (`rollup_units`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from sensor_platform.database.raw import cursor, statement
 from sensor_platform.database.tables import unit_change
 from sensor_platform.errors import SensorPlatformError
 from sensor_platform.log import get_logger
+from sensor_platform.pipeline.rollup_units import convert_left, hold_left
 from sensor_platform.pipeline.series import NOTED_UNITS, Key, Series, UnitChange, Units, convert_calibrations
 from sensor_platform.pipeline.units import convert_digits
 from sensor_platform.transformers.numbers import shown
@@ -97,6 +99,7 @@ def change_units(connection: sa.Connection, change: UnitChange, *, keep_limits: 
     """
     key, known, to = change.key, change.series, change.to
     locks.take(connection, locks.LOAD)
+    some_are_left = hold_left(connection)
     now = connection.execute(_UNITS_NOW, {"series": known.id}).one()
     if known.unit is None or (now.unit, now.unnamed_unit) != (known.unit, known.unnamed_unit):
         return
@@ -108,6 +111,8 @@ def change_units(connection: sa.Connection, change: UnitChange, *, keep_limits: 
     moving = {source: way for source, way in ways.items() if way is not None and not way.changes_nothing}
     if moving and _restate(connection, known.id, moving, to, key):
         _settle(connection, known.id)
+    if some_are_left:
+        convert_left(connection, known.id, _of_gone_readings(connection, known.id, ways, is_relabelled=keep_limits))
     limits = {"minimum": now.minimum, "maximum": now.maximum}
     _set_units(connection, known, to, limits if keep_limits else _converted(limits, before, to.unit), by=change.by)
     convert_calibrations(connection, known.id, AS_IT_IS if keep_limits else change.how)
@@ -131,6 +136,11 @@ class _Way:
     def digits(self, stored: int) -> Fraction:
         return self.becomes.integer(self.back.integer(stored))
 
+    @property
+    def whole(self) -> Conversion:
+        """From what is stored to what it becomes, at once."""
+        return AS_IT_IS if self.changes_nothing else Conversion.of(self.digits(1) - self.digits(0), self.digits(0))
+
 
 def _ways(known: Series, to: Units) -> Iterator[tuple[int, _Way | None]]:
     """`source_unit` of a reading -> its way; None: there is none. Of what was not noted, it is that of the series."""
@@ -143,6 +153,18 @@ def _ways(known: Series, to: Units) -> Iterator[tuple[int, _Way | None]]:
             yield source, None
         else:
             yield source, _Way(was, back, becomes)
+
+
+def _of_gone_readings(
+    connection: sa.Connection, series: int, ways: Mapping[int, _Way | None], *, is_relabelled: bool
+) -> Conversion:
+    """Of readings that are deleted it is not known any more whether they named a unit. Where that makes a difference,
+    they count as unnamed if any that is left is, or if a person says what they were."""
+    named, unnamed = ways[NOT_NOTED], ways[UNNAMED]
+    asked = {"series": series, "sources": [UNNAMED]}
+    is_unnamed = is_relabelled or named is None or connection.execute(_ANY_SOURCE, asked).scalar() is not None
+    way = unnamed if is_unnamed else named
+    return AS_IT_IS if way is None else way.whole
 
 
 def _refuse_what_does_not_convert(

@@ -31,13 +31,14 @@ class Converted:
     problem: np.ndarray
 
 
-def in_route_units(decoded: Decoded, route: Route) -> Decoded:
-    """The readings in the units that the route names; one that names no unit is taken to be in it already."""
+def in_route_units(decoded: Decoded, route: Route) -> tuple[Decoded, pd.DataFrame]:
+    """The readings in the units that the route names; one that names no unit is taken to be in it already. And those
+    that are refused, since theirs does not convert."""
     readings = decoded.readings.assign(
         source_unit=pd.Series(None, index=decoded.readings.index, dtype=object), unnamed=decoded.readings["unit"].isna()
     )
     if not route.units or readings.empty:
-        return replace(decoded, readings=readings)
+        return replace(decoded, readings=readings), readings[:0]
     wanted = _wanted(readings["metric"], route)
     readings = readings.assign(sent_value=readings["value"], sent_text=readings["text"])
     converted = in_units(_taken_to_be(readings, wanted), wanted)
@@ -52,7 +53,7 @@ def in_route_units(decoded: Decoded, route: Route) -> Decoded:
         )
     ]
     kept = converted.readings[pd.isna(converted.problem)]
-    return replace(decoded, readings=kept, refusals=[*decoded.refusals, *refusals])
+    return replace(decoded, readings=kept, refusals=[*decoded.refusals, *refusals]), readings.iloc[bad]
 
 
 def unit_of_route(metric: str, route: Route) -> str | None:

@@ -203,6 +203,15 @@ def test_a_unit_set_by_hand_waits_for_one_that_is_being_registered(database: Dat
     assert units(database) == ("K", "a person", "°C", None)
 
 
+def test_a_route_asks_also_where_the_only_reading_does_not_convert(database: Database, staging: LocalStaging) -> None:
+    stage(staging, "a", [value(0, at(0), unit="°C")])
+    load(staging, database)
+    stage(staging, "b", [value(0, at(1), unit="kPa")], first_sequence=9)
+    report = load(staging, database, using=in_unit("K"))
+    assert report.refused_by_code == {"incompatible_unit": 1}
+    assert (unit_of(database), values(database)) == (("K", "data"), [273.15])
+
+
 NUMBERS = [0, 20, 68, 293.15, 21.37, -40, 70.466, 294.52]
 readings = st.builds(
     lambda second, number, unit: value(number, at(second), **({} if unit is None else {"unit": unit})),
@@ -253,6 +262,12 @@ def wish(database: Database, unit: str | None) -> None:
     routed=[False, False, True, False],
     named=["°C", "K", "°F", "degF"],
     wishes=[None, None, None, "K"],
+)
+@example(
+    plan=[[value(0, at(0), unit="°C")], [value(0, at(1), unit="kPa")]],
+    routed=[False, False, True, False],
+    named=["°C", "°F", "K", "degF"],
+    wishes=[None, None, None, None],
 )
 def test_after_any_changes_it_is_as_after_one_clean_pass(
     database: Database, tmp_path_factory: pytest.TempPathFactory, plan: Any, routed: Any, named: Any, wishes: Any
