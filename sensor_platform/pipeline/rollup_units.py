@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from sensor_platform.database import locks
 from sensor_platform.database.tables import gone_day, metrics_daily, metrics_hourly, metrics_minute, retention
-from sensor_platform.pipeline.horizon import DAY, HOUR, LEVELS, MINUTE
+from sensor_platform.pipeline.horizon import DAY, HOUR, LEVELS, MINUTE, kept_from
 from sensor_platform.transformers.units import Conversion
 
 _TABLES = {MINUTE: metrics_minute, HOUR: metrics_hourly, DAY: metrics_daily}
@@ -33,12 +33,13 @@ def convert_left(connection: sa.Connection, series: int, how: Conversion) -> Non
     if how.changes_nothing:
         return
     for level, table in _TABLES.items():
+        kept_from(connection, level, hold=True)  # who deletes old rows holds it, and takes them in another order
         mine = sa.update(table).where(table.c.series == series, _cannot_be_made(level, table.c.bucket))
         connection.execute(mine.values(_figures(table, how)))
 
 
 def _cannot_be_made(level: str, bucket: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-    """Something of any level below is gone: rows of the one next below may be such, too."""
+    """Something of any level below is gone: what stands of the one next below may be converted so itself."""
     below = LEVELS[: LEVELS.index(level)]
     horizon = sa.select(sa.func.max(retention.c.kept_from)).where(retention.c.level.in_(below)).scalar_subquery()
     gone = sa.select(gone_day.c.day).where(gone_day.c.level.in_(below))
