@@ -75,7 +75,7 @@ def prune(dry_run: bool, as_json: bool) -> None:
         return
     would = "would be" if dry_run else "were"
     dropped = ", ".join(expired.partitions) or "none"
-    click.echo(f"Partitions of readings that {would} dropped: {dropped}.", err=True)
+    click.echo(f"Partitions that {would} dropped: {dropped}.", err=True)
     if not dry_run:
         click.echo(f"{expired.readings} readings expired; rollups deleted: {sum(expired.rollups.values())}.", err=True)
     if expired.brought_back:

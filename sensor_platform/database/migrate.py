@@ -21,7 +21,7 @@ from sensor_platform.errors import TablesBusyError
 #: That a migration waits for a table, unless it sets another one itself.
 LOCK_TIMEOUT_MS = 10_000
 
-_PARTITION = re.compile(r"metric_\d{4}_\d{2}")
+_PARTITION = re.compile(r"(metric|metrics_minute|metrics_hourly)_\d{4}_\d{2}")
 
 
 def upgrade(database: Database) -> None:

@@ -492,7 +492,7 @@ def _figures() -> list[sa.Column[Any]]:
     ]
 
 
-def _rollup(name: str, comment: str) -> sa.Table:
+def _rollup(name: str, comment: str, partition_by: str | None = None) -> sa.Table:
     return sa.Table(
         name,
         metadata,
@@ -510,11 +510,20 @@ def _rollup(name: str, comment: str) -> sa.Table:
         *_figures(),
         sa.Index(None, "bucket"),
         comment=comment,
+        postgresql_partition_by=partition_by,
     )
 
 
-metrics_minute = _rollup("metrics_minute", "Figures of each series a minute; see the view `rollup_minute`")
-metrics_hourly = _rollup("metrics_hourly", "The same an hour, from metrics_minute; see `rollup_hour`")
+metrics_minute = _rollup(
+    "metrics_minute",
+    "Figures of each series a minute, partitioned by month; see the view `rollup_minute`",
+    partition_by="RANGE (bucket)",
+)
+metrics_hourly = _rollup(
+    "metrics_hourly",
+    "The same an hour, from metrics_minute, partitioned by month; see `rollup_hour`",
+    partition_by="RANGE (bucket)",
+)
 metrics_daily = _rollup("metrics_daily", "The same a day, from metrics_hourly; see `rollup_day`")
 
 collector_control = sa.Table(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from sensor_platform.database.partitions import Month, make_partitions
+from sensor_platform.database.tables import metric
 from sensor_platform.pipeline.in_force import StoredDefinitions
 from sensor_platform.pipeline.outcome import Source
 from sensor_platform.pipeline.series import (
@@ -81,7 +82,7 @@ class Catalogue:
     def make_partitions(self, months: Iterable[Month]) -> None:
         """Makes those of the metric table that are missing."""
         with self.begin() as connection:
-            make_partitions(connection, months)
+            make_partitions(connection, metric, months)
 
 
 _NAMES = sa.text(

@@ -2,9 +2,9 @@
 
 In two steps, for each level. First it is decided, in one transaction: the horizon moves, and the ledger counts what is
 older as expired. From then on loads keep nothing older, rollups make nothing of it anew, and checks do not look for it.
-Then it is deleted: readings by dropping whole partitions, which takes as long as deleting a file; rollups, which have
-no partitions since all of them together are a fraction of the readings, and duplicates, some rows at a time. A crash
-between leaves rows too many, which nobody counts, and which the next call deletes.
+Then it is deleted: readings, minutes and hours by dropping whole partitions, which takes as long as deleting a file;
+days, which are few, and duplicates, some rows at a time. A crash between leaves rows too many, which nobody counts, and
+which the next call deletes.
 
 A longer time, or none, moves the horizon back: what is gone stays gone, until a backfill brings it again. The days that
 are gone are noted with their deletion: what was made of them is not made anew of what is left, or comes late.
@@ -12,7 +12,7 @@ are gone are noted with their deletion: what was made of them is not made anew o
 
 import calendar
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from sensor_platform.database.partitions import days_of_partition, drop_partitio
 from sensor_platform.database.raw import statement
 from sensor_platform.database.tables import (
     changed_bucket,
+    metric,
     metric_duplicate,
     metrics_daily,
     metrics_hourly,
@@ -46,7 +47,8 @@ from sensor_platform.pipeline.horizon import (
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.rollups import changed_days, roll_up
 
-_TABLES = {MINUTE: metrics_minute, HOUR: metrics_hourly, DAY: metrics_daily}
+#: Those that have a partition a month.
+_PARTITIONED = {RAW: metric, MINUTE: metrics_minute, HOUR: metrics_hourly}
 #: Rows of one statement: short enough that nobody waits for it.
 BATCH = 50_000
 #: Readers that come meanwhile wait as long.
@@ -71,14 +73,23 @@ class Expired:
     brought_back: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Deleted:
+    """Partitions, and rows."""
+
+    dropped: list[str]
+    left: list[str]
+    rows: int
+
+
 def horizons(days: Mapping[str, float], *, now: datetime) -> dict[str, datetime]:
-    """From when on each level is kept: readings from the beginning of a month, rollups from that of a day (UTC)."""
+    """From when on each level is kept: from the beginning of a month, days from that of a day (UTC)."""
     found = {}
     for level in LEVELS:
         if days.get(level):
             at = (now - timedelta(days=days[level])).astimezone(UTC)
             midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-            found[level] = midnight.replace(day=1) if level == RAW else midnight
+            found[level] = midnight.replace(day=1) if level in _PARTITIONED else midnight
     return found
 
 
@@ -87,13 +98,19 @@ def expire(database: Database, days: Mapping[str, float], *, now: datetime, dry_
     wanted = horizons(days, now=now)
     if dry_run:
         with database.connect() as connection:
-            return Expired(True, wanted, partitions=tuple(_partitions(connection, wanted.get(RAW))))
-    dropped, _, duplicates = _delete_readings(database)  # of before a crash, or while it was read
+            partitions = [name for level in _PARTITIONED for name in _partitions(connection, level, wanted.get(level))]
+            return Expired(True, wanted, partitions=tuple(partitions))
+    before = _delete_readings(database)  # of before a crash, or while it was read
     readings = _move_raw_horizon(database, wanted.get(RAW))
-    more = _delete_readings(database)
-    rollups = {level: _expire_rollups(database, level, wanted.get(level)) for level in _TABLES}
+    after = _delete_readings(database)
+    dropped, left, rollups = [*before.dropped, *after.dropped], after.left, {}
+    for level in (MINUTE, HOUR):
+        gone = _expire_rollups(database, level, wanted.get(level))
+        dropped, left, rollups[level] = dropped + gone.dropped, left + gone.left, gone.rows
+    rollups[DAY] = _expire_days(database, wanted.get(DAY))
     back = _roll_up_brought_back(database)
-    done = Expired(False, wanted, readings, dropped + more[0], more[1], duplicates + more[2], rollups, back)
+    duplicates = before.rows + after.rows
+    done = Expired(False, wanted, readings, tuple(dropped), tuple(left), duplicates, rollups, back)
     if done.partitions or any(rollups.values()):
         get_logger().info("expired", partitions=list(done.partitions), readings=readings, rollups=rollups)
     return done
@@ -141,51 +158,84 @@ def _is_marked(connection: sa.Connection, horizon: datetime) -> bool:
 def _is_deleted(connection: sa.Connection, horizon: datetime) -> bool:
     """Whether nothing stands that is older."""
     aside = sa.select(metric_duplicate.c.time).where(metric_duplicate.c.time < horizon).limit(1)
-    return not _partitions(connection, horizon) and connection.execute(aside).first() is None
+    return not _partitions(connection, RAW, horizon) and connection.execute(aside).first() is None
 
 
-def _partitions(connection: sa.Connection, horizon: datetime | None) -> list[str]:
-    return [] if horizon is None else partitions_before(connection, horizon)
+def _partitions(connection: sa.Connection, level: str, horizon: datetime | None) -> list[str]:
+    return [] if horizon is None else partitions_before(connection, _PARTITIONED[level], horizon)
 
 
-def _delete_readings(database: Database) -> tuple[tuple[str, ...], tuple[str, ...], int]:
-    """Partitions dropped, partitions left, and duplicates deleted: what the horizon says, as it stands."""
+def _delete_readings(database: Database) -> _Deleted:
+    """And duplicates, which are its `rows`."""
+    gone = _drop_old(database, RAW)
+    duplicates = _delete_old(database, RAW, metric_duplicate, metric_duplicate.c.time)
+    return replace(gone, rows=duplicates)
+
+
+def _expire_rollups(database: Database, level: str, horizon: datetime | None) -> _Deleted:
+    """Minutes, or hours."""
+    before = _drop_old(database, level)  # of before a crash, or while it was read
+    _move_rollup_horizon(database, level, horizon)
+    after = _drop_old(database, level)
+    return _Deleted(before.dropped + after.dropped, after.left, before.rows + after.rows)
+
+
+def _expire_days(database: Database, horizon: datetime | None) -> int:
+    """Rows deleted."""
+    _move_rollup_horizon(database, DAY, horizon)
+    return _delete_old(database, DAY, metrics_daily, metrics_daily.c.bucket)
+
+
+def _move_rollup_horizon(database: Database, level: str, horizon: datetime | None) -> None:
+    _roll_up_before(database, horizon)
+    with database.begin() as connection:
+        locks.take(connection, locks.ROLLUP)
+        keep_from(connection, level, horizon)
+
+
+def _drop_old(database: Database, level: str) -> _Deleted:
+    """What the horizon says, as it stands; `rows` only of rollups: the ledger knows those of readings."""
     with database.connect() as connection:
-        partitions = _partitions(connection, kept_from(connection, RAW))
-    dropped = tuple(name for name in partitions if _drop(database, name))
+        partitions = _partitions(connection, level, kept_from(connection, level))
+    rows = {name: _drop(database, level, name) for name in partitions}
     with database.connect() as connection:
-        left = tuple(_partitions(connection, kept_from(connection, RAW)))
-    return dropped, left, _delete_old(database, RAW, metric_duplicate, metric_duplicate.c.time)
+        left = _partitions(connection, level, kept_from(connection, level))
+    dropped = {name: number for name, number in rows.items() if number is not None}
+    return _Deleted(list(dropped), left, sum(dropped.values()))
 
 
-def _drop(database: Database, name: str) -> bool:
-    """Whether this dropped it. Waits for runs of the rollups, which may be reading what the horizon was before."""
+def _drop(database: Database, level: str, name: str) -> int | None:
+    """The rows of it that this dropped; None: it did not. Waits for runs of the rollups, which may be reading what the
+    horizon was before."""
     for _ in range(ATTEMPTS):
         try:
             with database.begin() as connection:
                 locks.take(connection, locks.ROLLUP)
                 # Since it was listed, another process may have dropped it, or moved the horizon back.
-                if name not in _partitions(connection, kept_from(connection, RAW, hold=True)):
-                    return False
-                drop_partition(connection, name, lock_timeout_ms=LOCK_TIMEOUT_MS)
-                note_gone(connection, RAW, days_of_partition(name))
+                if name not in _partitions(connection, level, kept_from(connection, level, hold=True)):
+                    return None
+                days = _days(connection, level, name)
+                drop_partition(connection, _PARTITIONED[level], name, lock_timeout_ms=LOCK_TIMEOUT_MS)
+                note_gone(connection, level, days)
         except sa.exc.OperationalError as err:
             if not isinstance(err.orig, psycopg.errors.LockNotAvailable):
                 raise
         else:
-            return True
+            return sum(days.values())
     get_logger().warning("partition_in_use", partition=name, going_on="the next call tries again")
-    return False
+    return None
 
 
-def _expire_rollups(database: Database, level: str, horizon: datetime | None) -> int:
-    """Rows deleted."""
-    _roll_up_before(database, horizon)
-    with database.begin() as connection:
-        locks.take(connection, locks.ROLLUP)
-        keep_from(connection, level, horizon)
-    table = _TABLES[level]
-    return _delete_old(database, level, table, table.c.bucket)
+def _days(connection: sa.Connection, level: str, name: str) -> dict[datetime, int]:
+    """The days of a partition that are gone with it, and their rows: of rollups those that have some. Nobody counts a
+    month of readings: whether something lacks of a day of theirs the ledger says."""
+    days = days_of_partition(name)
+    if level == RAW:
+        return dict.fromkeys(days, 0)
+    bucket = _PARTITIONED[level].c.bucket
+    day = sa.func.date_trunc("day", bucket, "UTC")
+    query = sa.select(day, sa.func.count()).where(bucket >= days[0], bucket < days[-1] + timedelta(days=1))
+    return dict(connection.execute(query.group_by(day)).tuples().all())
 
 
 def _delete_old(database: Database, level: str, table: sa.Table, at: sa.ColumnElement[datetime]) -> int:

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
+from sensor_platform.database.partitions import make_partitions, missing_partitions
 from sensor_platform.database.raw import cursor, text
 from sensor_platform.database.tables import (
     SCHEMA,
@@ -38,6 +39,8 @@ GONE = "retention has deleted some of what they were made of; a backfill of the 
 
 #: level -> its table and the level above
 _TABLES = {"minute": metrics_minute, "hour": metrics_hourly, "day": metrics_daily}
+#: Those whose tables have a partition a month.
+PARTITIONED = ("minute", "hour")
 _ABOVE = {"minute": "hour", "hour": "day"}
 
 #: Buckets of this transaction, so that the marks are read once.
@@ -96,6 +99,7 @@ def roll_up(
                 if level == MINUTE:
                     take_back(connection, RAW, brought_back(connection, first, last))
             left += leave_expired(connection, level)
+            _make_partitions(database, connection, level)
             rows[level] = _recompute(connection, level, start, end)
             if mode is Mode.AGAIN:
                 take_back_made(connection, level, start, end)
@@ -130,11 +134,26 @@ def _take_all(connection: sa.Connection, level: str, start: datetime, end: datet
     return _insert(connection, sa.insert(_recomputed).from_select(["series", "bucket"], wanted))
 
 
+def _make_partitions(database: Database, connection: sa.Connection, level: str) -> None:
+    """Those that the rows of `recomputed` will lie in: in a transaction of their own, so that no load that wants one
+    waits for ours to end."""
+    if level not in PARTITIONED:
+        return
+    table = _TABLES[level]
+    month = sa.func.date_trunc("month", _recomputed.c.bucket, "UTC")
+    found = connection.execute(sa.select(month).distinct()).scalars()
+    missing = missing_partitions(connection, table, [(each.year, each.month) for each in found])
+    if missing:
+        with database.begin() as other:
+            make_partitions(other, table, missing)
+
+
 def _recompute(connection: sa.Connection, level: str, start: datetime, end: datetime) -> int:
     """Makes the rows of `recomputed` anew and marks the level above."""
     table = _TABLES[level]
     same = sa.and_(table.c.series == _recomputed.c.series, table.c.bucket == _recomputed.c.bucket)
-    connection.execute(sa.delete(table).where(same))
+    # The bounds once more, so that the partitions of other months are left out when planning.
+    connection.execute(sa.delete(table).where(same, table.c.bucket >= start, table.c.bucket < end))
     with cursor(connection) as cur:
         rows = cur.execute(_MAKE[level], {"start": start, "end": end}).rowcount
     if level in _ABOVE:

@@ -23,13 +23,13 @@ class RetentionSettings(Section):
         description="readings, and their duplicates, are deleted so long after their event time, by month; 0: never",
     )
     minute_days: float = Field(
-        0, alias="METRICS_MINUTE_RETENTION_DAYS", ge=0, description="the same of rollups a minute, by the day; 0: never"
+        0, alias="METRICS_MINUTE_RETENTION_DAYS", ge=0, description="the same of rollups a minute, by month; 0: never"
     )
     hour_days: float = Field(
-        0, alias="METRICS_HOURLY_RETENTION_DAYS", ge=0, description="the same of rollups an hour; 0: never"
+        0, alias="METRICS_HOURLY_RETENTION_DAYS", ge=0, description="the same of rollups an hour, by month; 0: never"
     )
     day_days: float = Field(
-        0, alias="METRICS_DAILY_RETENTION_DAYS", ge=0, description="the same of rollups a day; 0: never"
+        0, alias="METRICS_DAILY_RETENTION_DAYS", ge=0, description="the same of rollups a day, by day; 0: never"
     )
 
     dead_letter_days: float = Field(

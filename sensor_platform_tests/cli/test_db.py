@@ -35,7 +35,7 @@ def test_db_prune_says_first_and_then_does(
     would = shell.json("db", "prune", "--dry-run", "--json")
     assert (would["partitions"], would["readings"]) == (["metric_2020_11"], 0)
     said = shell("db", "prune").stderr
-    assert "Partitions of readings that were dropped: metric_2020_11.\n1 readings expired" in said
+    assert "Partitions that were dropped: metric_2020_11.\n1 readings expired" in said
     assert json.loads(shell("status", "--json").stdout)["readings"]["expired"] == 1
 
 

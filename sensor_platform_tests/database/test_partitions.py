@@ -2,10 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import sqlalchemy as sa
 
 from sensor_platform.database.engine import Database
 from sensor_platform.database.partitions import make_partitions
+from sensor_platform.database.tables import metric, metrics_hourly, metrics_minute
 from sensor_platform_tests.pipeline.staged import rows
 
 BOUNDS = """
@@ -13,9 +15,9 @@ BOUNDS = """
     WHERE relispartition AND relkind = 'r' ORDER BY relname"""
 
 
-def make(database: Database, *months: tuple[int, int]) -> None:
+def make(database: Database, *months: tuple[int, int], of: sa.Table = metric) -> None:
     with database.begin() as connection:
-        make_partitions(connection, months)
+        make_partitions(connection, of, months)
 
 
 def test_each_month_once_the_turn_of_the_year_included(database: Database) -> None:
@@ -33,6 +35,22 @@ def test_partitions_have_the_indexes_of_the_whole(database: Database) -> None:
     assert len(found) == 2
 
 
+def test_those_of_rollups_are_made_as_those_of_readings(database: Database) -> None:
+    make(database, (2026, 11), of=metrics_minute)
+    make(database, (2026, 12), of=metrics_hourly)
+    assert rows(database, BOUNDS) == [
+        ("metrics_hourly_2026_12", "FOR VALUES FROM ('2026-12-01 00:00:00+00') TO ('2027-01-01 00:00:00+00')"),
+        ("metrics_minute_2026_11", "FOR VALUES FROM ('2026-11-01 00:00:00+00') TO ('2026-12-01 00:00:00+00')"),
+    ]
+
+
+@pytest.mark.parametrize("function", ["make_partition", "drop_partition"])
+def test_other_tables_have_none(database: Database, function: str) -> None:
+    """Whoever may execute these has the rights of the owner: of three tables, and no other."""
+    with database.begin() as connection, pytest.raises(sa.exc.DBAPIError, match="ledger has no partitions"):
+        connection.execute(sa.text(f"SELECT sensor_platform.{function}('ledger', '2026-11-01')"))
+
+
 def test_several_processes_at_once(database: Database) -> None:
     months = [(2010 + year, month) for year in range(3) for month in range(1, 13)]
     with ThreadPoolExecutor(4) as pool:
@@ -46,5 +64,5 @@ def test_readers_of_the_whole_do_not_wait(database: Database) -> None:
         reader.execute(sa.text("SELECT count(*) FROM sensor_platform.metric"))  # holds its lock until it ends
         with database.begin() as connection:
             connection.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
-            make_partitions(connection, [(2026, 11)])
+            make_partitions(connection, metric, [(2026, 11)])
     assert len(rows(database, BOUNDS)) == 1

@@ -1,6 +1,7 @@
 """A database that was populated with the first version of the tables, brought forward step by step: nothing is lost."""
 
 import math
+import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -18,6 +19,7 @@ from psycopg import sql
 from sensor_platform.database import migrate
 from sensor_platform.database.engine import Database
 from sensor_platform.database.partitions import make_partitions
+from sensor_platform.database.tables import metric
 from sensor_platform.errors import TablesBusyError
 from sensor_platform.pipeline.accounting import mismatches
 from sensor_platform.pipeline.committed import read_rows
@@ -170,10 +172,46 @@ def test_views_that_others_made_of_readings_stay(old: Database) -> None:
     assert rows(old, query.format("sensor_platform.reading")) == before
 
 
+def test_rollups_of_every_month_get_partitions(old: Database) -> None:
+    role = f"reader_{secrets.token_hex(4)}"
+    with old.begin() as connection:
+        command.upgrade(migrate.alembic_config(connection), "0024")
+        connection.execute(sa.text(f"CREATE ROLE {role}"))
+        connection.execute(sa.text(f"GRANT SELECT ON sensor_platform.metrics_minute TO {role}"))
+        connection.execute(
+            sa.text("CREATE VIEW public.minutes_of_a_plant AS SELECT * FROM sensor_platform.metrics_minute")
+        )
+        connection.execute(
+            sa.text("UPDATE sensor_platform.metrics_minute SET m2 = 0.1, first = min, area = 0.7 WHERE series = 2")
+        )
+    try:
+        tables = ("metrics_minute", "metrics_hourly", "rollup_minute", "rollup_hour", "public.minutes_of_a_plant")
+        before = [rows(old, f"SELECT * FROM {table} ORDER BY series, bucket") for table in tables]
+        migrate.upgrade(old)
+        assert [rows(old, f"SELECT * FROM {table} ORDER BY series, bucket") for table in tables] == before
+        assert all(before)
+        assert rows(old, f"SELECT has_table_privilege('{role}', 'metrics_minute', 'SELECT')") == [(True,)]
+    finally:
+        with old.begin() as connection:
+            connection.execute(sa.text(f"DROP OWNED BY {role}"))
+            connection.execute(sa.text(f"DROP ROLE {role}"))
+    partitions = "SELECT tableoid::regclass::text, count(*) FROM {} GROUP BY 1 ORDER BY 1"
+    assert rows(old, partitions.format("metrics_hourly")) == [
+        ("metrics_hourly_2026_10", 1),
+        ("metrics_hourly_2026_11", 7),
+    ]
+    assert [name for name, _ in rows(old, partitions.format("metrics_minute"))] == [
+        "metrics_minute_2026_10",
+        "metrics_minute_2026_11",
+    ]
+    left = "SELECT relname FROM pg_class WHERE relname ~ '_whole' OR relname IN ('untied')"
+    assert rows(old, left) == []
+
+
 def test_what_is_loaded_after_it_lies_as_what_was_loaded_before(old: Database) -> None:
     migrate.upgrade(old)
     with old.begin() as connection:
-        make_partitions(connection, [(2027, 1)])
+        make_partitions(connection, metric, [(2027, 1)])
     found = rows(
         old,
         "SELECT DISTINCT reloptions FROM pg_class JOIN pg_index ON indexrelid = oid"

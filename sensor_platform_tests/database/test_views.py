@@ -46,6 +46,24 @@ def test_a_gap_that_lasts_has_no_end(database: Database, tmp_path: Path) -> None
     assert seconds >= (datetime.now(UTC) - since).total_seconds() - 60
 
 
+def test_who_asks_for_the_gaps_of_a_sensor_reads_no_others(database: Database, tmp_path: Path) -> None:
+    _loaded(database, tmp_path, [0, 1, 20])
+    others = """
+        INSERT INTO sensor_platform.metrics_minute (series, bucket, count, min, max, sum, first_time, last_time)
+        SELECT series, bucket, 1, 0, 0, 0, bucket, bucket
+        FROM generate_series(1001, 1050) AS series,
+             generate_series(timestamptz '2026-11-01Z', '2026-11-02Z', '1 minute') AS bucket"""
+    question = "EXPLAIN SELECT * FROM sensor_platform.gap WHERE work_unit = 'press' AND sensor = 'p1'"
+    with database.begin() as connection:
+        connection.exec_driver_sql(others)
+        connection.exec_driver_sql("ANALYZE sensor_platform.metrics_minute")
+        plan = list(connection.exec_driver_sql(question).scalars())
+    scans = [line for line in plan if "metrics_minute" in line]
+    assert scans, plan
+    assert not any("Seq Scan" in line for line in scans), plan
+    assert any("Index Cond: (series = series.id)" in line for line in plan), plan
+
+
 def test_the_last_reading_of_each_series(database: Database, tmp_path: Path) -> None:
     _loaded(database, tmp_path, [0, 3, 2])
     query = "SELECT work_unit, sensor, metric, time, value, quality FROM last_reading"

@@ -16,7 +16,7 @@ from sensor_platform.dead_letters.retry import retry
 from sensor_platform.pipeline import expiry
 from sensor_platform.pipeline.accounting import mismatches, totals
 from sensor_platform.pipeline.expiry import expire, horizons
-from sensor_platform.pipeline.horizon import RAW, keep_from
+from sensor_platform.pipeline.horizon import RAW, gone_days, keep_from
 from sensor_platform.pipeline.lineage import became
 from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.reconciliation import reconcile
@@ -30,6 +30,7 @@ from sensor_platform_tests.waiting import wait_until
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAYS = {"raw": 40.0}
 SEPTEMBER, OCTOBER = datetime(2026, 9, 30, 23, 59, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)
+PARTITIONS = "SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r' AND relname ~ 'metrics' ORDER BY 1"
 LEDGER = """SELECT name, accepted, partial, dead_lettered, duplicate, inserted, duplicate_readings, refused, expired
             FROM ledger ORDER BY 1"""
 
@@ -44,6 +45,11 @@ def roll_up_all(database: Database, mode: Mode = Mode.NEW) -> None:
 
 def rollups(database: Database, table: str = "metrics_minute") -> list[Any]:
     return rows(database, f"SELECT bucket, count FROM {table} ORDER BY 1")
+
+
+def days_gone(database: Database) -> dict[str, int]:
+    with database.connect() as connection:
+        return gone_days(connection)
 
 
 @pytest.fixture
@@ -62,9 +68,9 @@ def loaded(database: Database, staging: LocalStaging) -> Database:
     return database
 
 
-def test_horizons_are_whole_months_of_readings_and_whole_days_of_rollups() -> None:
-    found = horizons({"raw": 40, "minute": 2, "hour": 0}, now=NOW)
-    assert found == {"raw": OCTOBER, "minute": datetime(2026, 11, 21, tzinfo=UTC)}
+def test_horizons_are_whole_months_and_whole_days_of_days() -> None:
+    found = horizons({"raw": 40, "minute": 2, "hour": 0, "day": 2}, now=NOW)
+    assert found == {"raw": OCTOBER, "minute": NOW.replace(day=1, hour=0), "day": NOW.replace(day=21, hour=0)}
 
 
 def test_a_month_is_dropped_and_the_ledger_says_so(loaded: Database) -> None:
@@ -99,7 +105,10 @@ def test_a_month_is_dropped_by_a_role_that_only_loads(loaded: Database) -> None:
         connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
         grant(connection, role, Part.LOADER)
     with Database(sa.make_url(loaded.url).set(username=role, password="secret").render_as_string(False)) as loader:
-        assert expire(loader, DAYS, now=NOW).partitions == ("metric_2026_09",)
+        done = expire(loader, {**DAYS, "minute": 40, "hour": 40}, now=NOW)
+        assert done.partitions == ("metric_2026_09", "metrics_minute_2026_09", "metrics_hourly_2026_09")
+        made = roll_up(loader, first=date(2026, 11, 23), last=date(2026, 11, 23), mode=Mode.AGAIN)
+        assert made.rows == {"minute": 1, "hour": 1, "day": 1}
     with loaded.begin() as connection:
         connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
@@ -176,16 +185,47 @@ def test_what_changed_is_rolled_up_before_it_is_dropped(loaded: Database, stagin
 def test_rollups_are_kept_by_level(loaded: Database, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expiry, "BATCH", 1)
     hours = rollups(loaded, "metrics_hourly")
-    done = expire(loaded, {"minute": 40, "day": 53}, now=NOW)
-    assert done.rollups == {"minute": 3, "hour": 0, "day": 1}
-    assert [bucket for bucket, _ in rollups(loaded)] == [HOUR]
+    kept = {"minute": 40, "day": 53}
+    assert expire(loaded, kept, now=NOW, dry_run=True).partitions == ("metrics_minute_2026_09",)
+    done = expire(loaded, kept, now=NOW)
+    assert (done.rollups, done.partitions) == ({"minute": 2, "hour": 0, "day": 1}, ("metrics_minute_2026_09",))
+    assert [bucket for bucket, _ in rollups(loaded)] == [OCTOBER, HOUR]
     assert rollups(loaded, "metrics_hourly") == hours
     assert [bucket for bucket, _ in rollups(loaded, "metrics_daily")] == [OCTOBER, HOUR.replace(hour=0)]
-    stage(staging, "late", [value(8, OCTOBER)], first_sequence=40)
+    stage(staging, "late", [value(8, SEPTEMBER)], first_sequence=40)
     load(staging, loaded)
     roll_up_all(loaded)
-    assert [bucket for bucket, _ in rollups(loaded)] == [HOUR]
+    assert [bucket for bucket, _ in rollups(loaded)] == [OCTOBER, HOUR]
     assert rollups(loaded, "metrics_hourly") == hours
+    assert rows(loaded, PARTITIONS) == [
+        ("metrics_hourly_2026_09",),
+        ("metrics_hourly_2026_10",),
+        ("metrics_hourly_2026_11",),
+        ("metrics_minute_2026_10",),
+        ("metrics_minute_2026_11",),
+    ]
+
+
+def test_hours_that_somebody_reads_are_left_for_the_next_time(
+    loaded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "LOCK_TIMEOUT_MS", 20)
+    with loaded.connect() as reader:
+        reader.execute(sa.text("SELECT count(*) FROM sensor_platform.metrics_hourly")).all()
+        done = expire(loaded, {"hour": 40}, now=NOW)
+    assert (done.partitions, done.partitions_left) == ((), ("metrics_hourly_2026_09",))
+    assert days_gone(loaded) == {}
+    assert expire(loaded, {"hour": 40}, now=NOW).rollups["hour"] == 1
+    assert days_gone(loaded) == {"hour": 1}
+
+
+def test_a_longer_time_drops_first_what_was_left(loaded: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop = expiry._drop
+    monkeypatch.setattr(expiry, "_drop", lambda *_of: None)  # as if it had died
+    assert expire(loaded, {"hour": 40}, now=NOW).partitions_left == ("metrics_hourly_2026_09",)
+    monkeypatch.setattr(expiry, "_drop", drop)
+    assert expire(loaded, {}, now=NOW).partitions == ("metrics_hourly_2026_09",)
+    assert days_gone(loaded) == {"hour": 1}
 
 
 def test_what_changed_is_rolled_up_before_the_minutes_of_it_are_dropped(
@@ -195,7 +235,7 @@ def test_what_changed_is_rolled_up_before_the_minutes_of_it_are_dropped(
     load(staging, loaded)
     expire(loaded, {"minute": 40}, now=NOW)
     roll_up_all(loaded)
-    assert [bucket for bucket, _ in rollups(loaded)] == [HOUR]
+    assert [bucket for bucket, _ in rollups(loaded)] == [OCTOBER, HOUR]
     assert (SEPTEMBER.replace(minute=0), 3) in rollups(loaded, "metrics_hourly")
     assert (SEPTEMBER.replace(hour=0, minute=0), 3) in rollups(loaded, "metrics_daily")
     assert changed_days(loaded) == []
@@ -281,7 +321,7 @@ def test_a_longer_time_brings_back_nothing_that_is_still_to_be_deleted(
 def test_a_backfill_between_the_decision_and_the_deletion_is_accounted_for(
     loaded: Database, staging: LocalStaging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expiry, "_drop", lambda _database, _name: False)  # as if it had died
+    monkeypatch.setattr(expiry, "_drop", lambda *_of: None)  # as if it had died
     expire(loaded, DAYS, now=NOW)
     load(staging, loaded, mode=Mode.AGAIN)
     assert mismatches(loaded) == []

@@ -186,7 +186,7 @@ def test_what_a_backfill_brought_back_is_not_dropped_by_who_planned_to_before(
     load(staging, gone, mode=Mode.AGAIN)
     before = in_metric(gone)
     monkeypatch.setattr(expiry, "kept_from", _once(NOW.replace(day=1), expiry.kept_from))  # as it was asked then
-    assert expiry._delete_readings(gone) == ((), (), 0)
+    assert expiry._delete_readings(gone) == expiry._Deleted([], [], 0)
     assert in_metric(gone) == before
     assert len(before) == 4
 
