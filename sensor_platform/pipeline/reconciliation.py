@@ -2,7 +2,7 @@
 
 By chance, because all of them would be a second rollup: what is wrong with many days is found soon, at a bounded cost.
 A day that has more readings than that is looked at in part: the whole day against its minutes, and a stretch of these
-against their readings, another one each time.
+against their readings, another one each time. Of each day that is looked at, an hour and a minute are too.
 """
 
 import random
@@ -22,7 +22,7 @@ from sensor_platform.pipeline.horizon import without_gone
 MOST_DAYS = 50
 MOST_READINGS = 500_000
 _DAY = timedelta(hours=24)
-DAILY, MINUTES, READINGS = "metrics_daily", "metrics_minute", "the readings"
+DAILY, HOURS, MINUTES, READINGS = "metrics_daily", "metrics_hourly", "metrics_minute", "the readings"
 
 #: A series and the start of a day, UTC.
 Day = tuple[int, datetime]
@@ -57,14 +57,15 @@ def reconcile(database: Database, *, made: Sequence[Day]) -> Reconciliation:
         # Where readings or minutes are gone, nothing is left to compare with.
         made, older = without_gone(connection, made), without_gone(connection, older)
         chosen = dict.fromkeys([*_affordable(connection, made[:MOST_DAYS]), *_affordable(connection, older)])
-        found = connection.execute(_RECONCILE, _columns(list(chosen))).all() if chosen else []
-    days = [one for one in chosen if one.level == DAILY]
+        days = [one for one in chosen if one.level == DAILY]
+        stretches = [*chosen, *_within(connection, days)]
+        found = connection.execute(_RECONCILE, _columns(stretches)).all() if stretches else []
     return Reconciliation(len(days), [_told(row) for row in found], sum(one.made_of == MINUTES for one in days))
 
 
 def _told(row: sa.Row[tuple[object, ...]]) -> str:
     when = f"{row.starts:%Y-%m-%d}"
-    if row.level == MINUTES:
+    if row.level != DAILY:
         when += f" from {row.starts:%H:%M} to {row.ends:%H:%M}"
     return f"{row.sensor} {row.metric} on {when}: {row.name}: {row.level} says {row.said}, {row.made_of} {row.found}"
 
@@ -94,6 +95,17 @@ def _affordable(connection: sa.Connection, days: Sequence[Day]) -> Iterator[_Str
             yield _Stretch(series, start, end, level=MINUTES)
 
 
+def _within(connection: sa.Connection, days: Sequence[_Stretch]) -> Iterator[_Stretch]:
+    """An hour and a minute of each day, the same ones each time. Of a day that is looked at in part the hour is held
+    against its minutes."""
+    made_of = {(one.series, one.start): one.made_of for one in days}
+    asked = {"series": [one.series for one in days], "days": [one.start for one in days]}
+    for series, day, at in connection.execute(_TIMES_OF_DAYS, asked):
+        hour, minute = at.replace(minute=0, second=0, microsecond=0), at.replace(second=0, microsecond=0)
+        yield _Stretch(series, hour, hour + timedelta(hours=1), HOURS, made_of[series, day])
+        yield _Stretch(series, minute, minute + timedelta(minutes=1), MINUTES)
+
+
 def _some_minutes(connection: sa.Connection, series: int, day: datetime, most: int) -> tuple[datetime, datetime, int]:
     """A stretch of the day that begins by chance, and its readings: no more than `most`, unless it is a single minute.
     Times without a reading belong to the minute before them."""
@@ -113,4 +125,5 @@ def _some_minutes(connection: sa.Connection, series: int, day: datetime, most: i
 
 
 _OLDER_DAYS = statement("sensor_platform.pipeline", "older_days")
+_TIMES_OF_DAYS = statement("sensor_platform.pipeline", "times_of_days")
 _RECONCILE = statement("sensor_platform.pipeline", "reconcile")

@@ -50,6 +50,15 @@ def test_rollups_that_are_right_differ_in_nothing(database: Database, staging: L
         ("UPDATE metrics_daily SET good = 3 WHERE bucket = '2026-11-20Z'", "good: metrics_daily says 3.0"),
         ("DELETE FROM metrics_daily WHERE bucket = '2026-11-20Z'", "count: metrics_daily says 0.0, the readings 2"),
         ("DELETE FROM metric WHERE value = 1", "max: metrics_daily says 1.0, the readings 0.0"),
+        ("UPDATE metrics_daily SET first = 0.5 WHERE bucket = '2026-11-20Z'", "first: metrics_daily says 0.5"),
+        ("UPDATE metrics_daily SET last = first WHERE bucket = '2026-11-20Z'", "last: metrics_daily says 0.0"),
+        (
+            "UPDATE metrics_daily SET first_time = last_time WHERE bucket = '2026-11-20Z'",
+            "first_time: metrics_daily says 3600.0, the readings 0.0",
+        ),
+        ("UPDATE metrics_daily SET last_time = first_time WHERE bucket = '2026-11-20Z'", "last_time: metrics_daily"),
+        ("UPDATE metrics_daily SET m2 = m2 + 1e-6 WHERE bucket = '2026-11-20Z'", "m2: metrics_daily says 0.500001"),
+        ("UPDATE metrics_daily SET area = 0.01 WHERE bucket = '2026-11-20Z'", "area: metrics_daily says 0.01"),
     ],
 )
 def test_each_figure_that_differs_is_told(
@@ -59,6 +68,43 @@ def test_each_figure_that_differs_is_told(
     alter(database, statement)
     differences = reconcile(database, made=report.days).differences
     assert any(one.startswith(f"press/p1 value on 2026-11-20: {difference}") for one in differences), differences
+
+
+@pytest.mark.parametrize(
+    ("table", "hours"), [("metrics_hourly", ("00:00 to 01:00", "01:00 to 02:00")), ("metrics_minute", (":00 to 0",))]
+)
+def test_an_hour_and_a_minute_of_each_day_are_looked_at(
+    database: Database, staging: LocalStaging, table: str, hours: tuple[str, ...]
+) -> None:
+    report = rolled(staging, database)
+    alter(database, f"UPDATE {table} SET max = 12.5")
+    (first,) = [day for day in report.days if day[1] == DAY]
+    differences = reconcile(database, made=[first]).differences
+    of_first = [one for one in differences if one.startswith("press/p1 value on 2026-11-20 from ")]
+    assert len(of_first) == 1, differences
+    assert f"max: {table} says 12.5, the readings " in of_first[0]
+    assert any(hour in of_first[0] for hour in hours), of_first
+
+
+def test_all_figures_of_many_readings_agree(database: Database, staging: LocalStaging) -> None:
+    """Large values that differ little, some at one time, infinite ones, and those whose squares nothing holds."""
+    content = [
+        value(
+            number,
+            DAY + timedelta(seconds=47 * (n // 2)),
+            metric=f"m{place}",
+            quality="bad" if n % 9 == 4 else "good",
+        )
+        for n in range(600)
+        for place, number in enumerate((1e9 + 1e-3 * (n * 7919 % 100), 0.1, (-1) ** n * 1e200, 1e-200 * n))
+    ]
+    stage(staging, "a", content)
+    load(staging, database)
+    report = roll_up(database, first=FIRST, last=FIRST)
+    assert reconcile(database, made=report.days).differences == []
+    alter(database, "UPDATE metrics_hourly SET m2 = m2 * (1 + 1e-5), area = area * (1 + 1e-5)")
+    said = reconcile(database, made=report.days).differences
+    assert {"m0", "m1"} <= {one.split()[1] for one in said}
 
 
 def test_older_days_are_looked_at_too(database: Database, staging: LocalStaging) -> None:
