@@ -42,6 +42,7 @@ from sensor_platform.database.engine import Database
 from sensor_platform.database.migrate import upgrade
 from sensor_platform.database.partitions import make_partitions
 from sensor_platform.database.raw import cursor
+from sensor_platform.database.tables import metric
 from sensor_platform.embedded.postgres import EmbeddedPostgres
 from sensor_platform.log import set_up_logging
 from sensor_platform.pipeline.mode import Mode
@@ -163,7 +164,7 @@ class Bench:
         days = range(until * SPACING_S // 86_400 + 2)
         months = {(FIRST_RECEIVED - timedelta(days=day)).strftime("%Y-%m") for day in days}
         with self.database.begin() as connection:
-            make_partitions(connection, [(int(month[:4]), int(month[5:])) for month in months])
+            make_partitions(connection, metric, [(int(month[:4]), int(month[5:])) for month in months])
             series = list(connection.execute(sa.text("SELECT id FROM sensor_platform.series")).scalars())
             for table in ("sensor_platform.metric", "bench.metric"):
                 values = {"first": first, "series": series, "after": self.grown + 1, "until": until}
