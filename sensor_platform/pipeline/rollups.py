@@ -35,6 +35,8 @@ from sensor_platform.pipeline.mode import Mode
 from sensor_platform.pipeline.reconciliation import MOST_DAYS, Day
 
 LEVELS = ("minute", "hour", "day")
+#: PostgreSQL does not see that one connection of ours waits for another.
+LOCK_TIMEOUT_MS = 30_000
 GONE = "retention has deleted some of what they were made of; a backfill of the received hours brings it back"
 
 #: level -> its table and the level above
@@ -136,7 +138,11 @@ def _take_all(connection: sa.Connection, level: str, start: datetime, end: datet
 
 def _make_partitions(database: Database, connection: sa.Connection, level: str) -> None:
     """Those that the rows of `recomputed` will lie in: in a transaction of their own, so that no load that wants one
-    waits for ours to end."""
+    waits for ours to end.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: somebody waits to have all of the table, and so for us.
+    """
     if level not in PARTITIONED:
         return
     table = _TABLES[level]
@@ -145,6 +151,7 @@ def _make_partitions(database: Database, connection: sa.Connection, level: str) 
     missing = missing_partitions(connection, table, [(each.year, each.month) for each in found])
     if missing:
         with database.begin() as other:
+            other.execute(sa.text("SELECT set_config('lock_timeout', :ms, true)"), {"ms": str(LOCK_TIMEOUT_MS)})
             make_partitions(other, table, missing)
 
 

@@ -291,15 +291,15 @@ def test_one_that_moves_the_horizon_and_one_that_drops_what_is_older_wait_for_ea
     with ThreadPoolExecutor(1) as thread:
 
         def meanwhile(connection: sa.Connection, horizon: datetime) -> bool:
-            dropping.append(thread.submit(expiry._drop, loaded, "metric_2026_09"))
+            dropping.append(thread.submit(expiry._drop, loaded, RAW, "metric_2026_09"))
             connection.execute(sa.select(metric.c.time).limit(1))
             wait_until(lambda: rows(loaded, WAITING) == [(1,)], "the other to wait", 60)
             return is_marked(connection, horizon)
 
-        dropping: list[Future[bool]] = []
+        dropping: list[Future[int | None]] = []
         monkeypatch.setattr(expiry, "_is_marked", meanwhile)
         assert expiry._move_raw_horizon(loaded, november) == 5
-        assert dropping[0].result(timeout=60)
+        assert dropping[0].result(timeout=60) is not None
     assert mismatches(loaded) == []
 
 
