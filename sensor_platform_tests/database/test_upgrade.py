@@ -179,7 +179,10 @@ def test_rollups_of_every_month_get_partitions(old: Database) -> None:
         connection.execute(sa.text(f"CREATE ROLE {role}"))
         connection.execute(sa.text(f"GRANT SELECT ON sensor_platform.metrics_minute TO {role}"))
         connection.execute(
-            sa.text("CREATE VIEW public.minutes_of_a_plant AS SELECT * FROM sensor_platform.metrics_minute")
+            sa.text(
+                "CREATE VIEW public.minutes_of_a_plant WITH (security_invoker = true)"
+                " AS SELECT * FROM sensor_platform.metrics_minute"
+            )
         )
         connection.execute(
             sa.text("UPDATE sensor_platform.metrics_minute SET m2 = 0.1, first = min, area = 0.7 WHERE series = 2")
@@ -191,6 +194,8 @@ def test_rollups_of_every_month_get_partitions(old: Database) -> None:
         assert [rows(old, f"SELECT * FROM {table} ORDER BY series, bucket") for table in tables] == before
         assert all(before)
         assert rows(old, f"SELECT has_table_privilege('{role}', 'metrics_minute', 'SELECT')") == [(True,)]
+        options = "SELECT reloptions FROM pg_class WHERE oid = 'public.minutes_of_a_plant'::regclass"
+        assert rows(old, options) == [(["security_invoker=true"],)]
     finally:
         with old.begin() as connection:
             connection.execute(sa.text(f"DROP OWNED BY {role}"))

@@ -12,6 +12,7 @@ BEGIN
         EXECUTE format('LOCK TABLE sensor_platform.%I IN ACCESS EXCLUSIVE MODE', name);
         CREATE TEMPORARY TABLE untied ON COMMIT DROP AS
         SELECT reader.oid::regclass AS view, pg_get_viewdef(reader.oid) AS query,
+               coalesce('WITH (' || array_to_string(reader.reloptions, ', ') || ')', '') AS options,
                string_agg(
                    format('NULL::%s%s AS %I', format_type(a.atttypid, a.atttypmod),
                           ' COLLATE ' || nullif(a.attcollation, 0)::regcollation, a.attname),
@@ -61,7 +62,8 @@ BEGIN
         EXECUTE format('ANALYZE sensor_platform.%I', name);
 
         FOR view IN SELECT * FROM untied LOOP
-            EXECUTE format('CREATE OR REPLACE VIEW %s AS %s', view.view, view.query);
+            -- With its options: CREATE OR REPLACE takes those away that are not named, as that it reads as who asks it.
+            EXECUTE format('CREATE OR REPLACE VIEW %s %s AS %s', view.view, view.options, view.query);
         END LOOP;
         DROP TABLE untied;
     END LOOP;
