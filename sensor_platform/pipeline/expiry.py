@@ -54,6 +54,8 @@ BATCH = 50_000
 #: Readers that come meanwhile wait as long.
 LOCK_TIMEOUT_MS = 3000
 ATTEMPTS = 3
+#: A change of unit that has looked at readings may wait for what we hold.
+IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ def _drop(database: Database, level: str, name: str) -> int | None:
                 drop_partition(connection, _PARTITIONED[level], name, lock_timeout_ms=LOCK_TIMEOUT_MS)
                 note_gone(connection, level, days)
         except sa.exc.OperationalError as err:
-            if not isinstance(err.orig, psycopg.errors.LockNotAvailable):
+            if not isinstance(err.orig, IN_USE):
                 raise
         else:
             return sum(days.values())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from sensor_platform.database import locks
 from sensor_platform.database.engine import Database
 from sensor_platform.database.roles import Part, grant
 from sensor_platform.database.tables import metric
@@ -301,6 +302,19 @@ def test_one_that_moves_the_horizon_and_one_that_drops_what_is_older_wait_for_ea
         assert expiry._move_raw_horizon(loaded, november) == 5
         assert dropping[0].result(timeout=60) is not None
     assert mismatches(loaded) == []
+
+
+def test_a_partition_is_dropped_after_who_has_looked_at_it_and_then_waits_for_the_rollups(loaded: Database) -> None:
+    with loaded.begin() as connection:
+        keep_from(connection, RAW, OCTOBER)
+    with ThreadPoolExecutor(1) as thread:
+        with loaded.begin() as connection:
+            connection.execute(sa.text("SET LOCAL deadlock_timeout = '60s'"))  # the other finds out first
+            connection.execute(sa.select(metric.c.time).limit(1))
+            dropping = thread.submit(expiry._drop, loaded, RAW, "metric_2026_09")
+            wait_until(lambda: rows(loaded, WAITING) == [(1,)], "the other to wait", 60)
+            locks.take(connection, locks.ROLLUP)
+        assert dropping.result(timeout=60) is not None
 
 
 def test_a_longer_time_brings_back_nothing_that_is_still_to_be_deleted(
