@@ -123,7 +123,7 @@ def loaded(messages: int, folder: Path) -> dict[str, Any]:
     }
 
 
-#: The tree on (series, time), and the BRIN on micro_batch.
+#: The tree on (series, time), and the BRINs on micro_batch and on time.
 INDEXES = """
 SELECT access.amname AS kind, CAST(sum(pg_relation_size(index.oid)) AS bigint) AS bytes
 FROM pg_inherits

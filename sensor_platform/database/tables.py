@@ -214,6 +214,8 @@ metric = sa.Table(
     # reading would split one.
     sa.Index(None, "series", "time", postgresql_with={"fillfactor": 95}),
     sa.Index(None, "micro_batch", postgresql_using="brin"),
+    # For questions about all series, which the other index answers page by page.
+    sa.Index(None, "time", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
     postgresql_partition_by="RANGE (time)",
     comment="Readings, one row each, partitioned by month of their event time",
 )

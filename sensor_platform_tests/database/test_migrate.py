@@ -36,6 +36,7 @@ def test_partitioned_by_time_and_indexed_for_its_queries(database: Database) -> 
         database, "SELECT indexdef FROM pg_indexes WHERE schemaname = 'sensor_platform' AND tablename = 'metric'"
     )
     assert sorted(definition.split(" USING ")[1] for (definition,) in found) == [
+        "brin (\"time\") WITH (autosummarize='on')",
         "brin (micro_batch)",
         "btree (series, \"time\") WITH (fillfactor='95')",
     ]

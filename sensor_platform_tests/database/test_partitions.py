@@ -32,7 +32,7 @@ def test_each_month_once_the_turn_of_the_year_included(database: Database) -> No
 def test_partitions_have_the_indexes_of_the_whole(database: Database) -> None:
     make(database, (2026, 11))
     found = rows(database, "SELECT indexdef FROM pg_indexes WHERE tablename = 'metric_2026_11'")
-    assert len(found) == 2
+    assert len(found) == 3
 
 
 def test_those_of_rollups_are_made_as_those_of_readings(database: Database) -> None:
